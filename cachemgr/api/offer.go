@@ -1,0 +1,62 @@
+package api
+
+// OfferRequest is what a watchdog says at start, and again whenever the cache
+// manager's epoch has changed: the full set of its function's models.
+type OfferRequest struct {
+	Models []Offer `json:"models"`
+}
+
+// Offer is one version of one model.
+type Offer struct {
+	Name    string      `json:"name"`
+	Version string      `json:"version"` // a positive number
+	Format  string      `json:"format"`  // "onnx" or "plan"
+	Digest  string      `json:"digest"`  // "sha256:" and 64 hexadecimal digits
+	Size    int64       `json:"size_bytes"`
+	Preload bool        `json:"preload,omitempty"`
+	Pin     bool        `json:"pin,omitempty"`
+	Config  ModelConfig `json:"config"`
+}
+
+// ModelConfig is models/<name>/model.yaml.
+type ModelConfig struct {
+	SLO      string  `json:"slo,omitempty" yaml:"slo"`           // a Go duration
+	Accuracy float64 `json:"accuracy,omitempty" yaml:"accuracy"` // 0 to 1, as measured by the owner
+	MaxBatch int     `json:"max_batch,omitempty" yaml:"max_batch"`
+	Fallback string  `json:"fallback,omitempty" yaml:"fallback"` // "cpu", "wait", "refuse"
+}
+
+// OfferResponse answers every offer, in order.
+type OfferResponse struct {
+	Epoch  string    `json:"epoch"`
+	Models []Offered `json:"models"`
+}
+
+// Offered says what has to happen before a model can be used. The caller must
+// show that it has the bytes, not only their digest: otherwise a digest would
+// be enough to use another function's model.
+type Offered struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Digest  string `json:"digest"`
+	// Need is "" (the model is registered), NeedProof or NeedUpload.
+	Need string `json:"need"`
+	// Nonce is the challenge of NeedProof, base64. It is good for one Proof.
+	Nonce string `json:"nonce,omitempty"`
+	// Error says why this model is refused; Need is "" then.
+	Error string `json:"error,omitempty"`
+}
+
+const (
+	NeedProof  = "proof"
+	NeedUpload = "upload"
+)
+
+// Proof answers a challenge, see ProofOfPossession.
+type Proof struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Digest  string `json:"digest"`
+	Nonce   string `json:"nonce"`
+	SHA256  string `json:"sha256"` // hexadecimal
+}

@@ -1,0 +1,54 @@
+package cachemgr
+
+import (
+	"errors"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+)
+
+// Model is a file that the manager may stage and load. Its key is the digest:
+// equal files are one model.
+type Model struct {
+	Digest string // "sha256:…"
+	Name   string // for messages
+	Path   string
+	Format engine.Format
+	Size   int64
+}
+
+// Request is one inference.
+type Request struct {
+	Digest string
+	Device engine.DeviceID // a hint; "" is no hint
+	In     []tensor.Tensor
+	Out    []tensor.Tensor // see engine.Instance.Run: results are written here
+}
+
+// Result tells how a request was served.
+type Result struct {
+	Outcome string // api.CacheHit, api.CacheSwap, api.CacheLoad
+	Device  engine.DeviceID
+	Engine  string
+
+	Queue   time.Duration // waiting for bytes or for the device
+	Swap    time.Duration // waiting for the model to be staged and loaded
+	Compute time.Duration // in engine.Instance.Run
+}
+
+// Errors of the manager, beside those of package engine.
+var (
+	// ErrUnknownModel: no model of that digest.
+	ErrUnknownModel = errors.New("unknown model")
+	// ErrOverloaded: the queue is full, or the wait in it was too long. The
+	// request was not run.
+	ErrOverloaded = errors.New("overloaded")
+	// ErrTooLarge: the model fits no device's budget, or not the host pool.
+	ErrTooLarge = errors.New("model larger than the budget")
+	// ErrFailed: the model could not be loaded a moment ago and is not tried
+	// again before its retry time.
+	ErrFailed = errors.New("model failed to load")
+	// ErrClosed: the manager is shutting down.
+	ErrClosed = errors.New("cache manager is closing")
+)
