@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 )
@@ -35,6 +36,24 @@ type Result struct {
 	Queue   time.Duration // waiting for bytes or for the device
 	Swap    time.Duration // waiting for the model to be staged and loaded
 	Compute time.Duration // in engine.Instance.Run
+}
+
+// Status is an immutable snapshot of a manager.
+type Status struct {
+	Generation uint64 // grows with every change
+	Devices    []api.DeviceStatus
+	Host       api.PoolStatus
+	Models     map[string]ModelState // by digest
+}
+
+// ModelState is one model in a Status.
+type ModelState struct {
+	Staged    bool
+	Pinned    bool
+	Estimated bool  // Bytes is a guess from the file
+	Bytes     int64 // on a device while resident
+	Instances []api.InstanceStatus
+	Stats     api.CacheStats
 }
 
 // Errors of the manager, beside those of package engine.

@@ -12,6 +12,9 @@ const (
 	// HeaderTiming carries the parts of the latency, in milliseconds:
 	// `queue;dur=0.010, swap;dur=0.000, compute;dur=0.731`.
 	HeaderTiming = "Server-Timing"
+	// HeaderEpoch names this run of the cache manager, on every response of it;
+	// a client that sees another one offers its models again.
+	HeaderEpoch = "X-Faas-Gpu-Epoch"
 )
 
 // Headers of a request.
