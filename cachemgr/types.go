@@ -23,6 +23,10 @@ type Model struct {
 type Request struct {
 	Digest string
 	Device engine.DeviceID // a hint; "" is no hint
+	// Arrived is when the request came, zero for now. A model that was opened
+	// since then counts as one that came from disk, also where a call of Spec
+	// opened it.
+	Arrived time.Time
 	In     []tensor.Tensor
 	Out    []tensor.Tensor // see engine.Instance.Run: results are written here
 }
