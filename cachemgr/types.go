@@ -27,8 +27,8 @@ type Request struct {
 	// since then counts as one that came from disk, also where a call of Spec
 	// opened it.
 	Arrived time.Time
-	In     []tensor.Tensor
-	Out    []tensor.Tensor // see engine.Instance.Run: results are written here
+	In      []tensor.Tensor
+	Out     []tensor.Tensor // see engine.Instance.Run: results are written here
 }
 
 // Result tells how a request was served.
