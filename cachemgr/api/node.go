@@ -1,5 +1,7 @@
 package api
 
+import "time"
+
 // State of a model on a device.
 type State string
 
@@ -121,9 +123,13 @@ type PrefetchRequest struct {
 }
 
 // References is the full set of functions that exist, with a generation that
-// grows with every change. Models of functions that are not in it are
-// forgotten, and their bytes may be deleted.
+// grows with every change and never goes back. Models of functions that are not
+// in it are forgotten, and their bytes may be deleted.
 type References struct {
-	Generation uint64        `json:"generation"`
-	Functions  []FunctionRef `json:"functions"`
+	Generation uint64 `json:"generation"`
+	// At is when the provider read the set, by its own clock, and before it read
+	// it. A function whose token was minted later than that is not missing from
+	// the set, it is newer: a set that was long under way deletes nothing of it.
+	At        time.Time     `json:"at"`
+	Functions []FunctionRef `json:"functions"`
 }
