@@ -26,6 +26,8 @@ const (
 	Returned
 	// Replicas: these, and no others, are the replicas of Function.
 	Replicas
+	// Removed: Function is gone.
+	Removed
 )
 
 // Event is one thing that happened.
@@ -33,7 +35,7 @@ type Event struct {
 	Kind     EventKind
 	ID       RequestID
 	Request  Request   // Arrive
-	Function string    // Replicas
+	Function string    // Replicas, Removed
 	Replicas []Replica // Replicas; not kept
 	Wakeable bool      // Replicas: the function may be started by a request
 }
@@ -83,9 +85,10 @@ type Action struct {
 type Reason uint8
 
 const (
-	QueueFull  Reason = iota + 1 // too many requests wait
-	NoReplica                    // scaled to zero, and a request may not wake it
-	NoFunction                   // no Replicas event has named it, or it is gone
+	QueueFull   Reason = iota + 1 // too many requests wait
+	NoReplica                     // scaled to zero, and a request may not wake it
+	NoFunction                    // no Replicas event has named it, or it is gone
+	Unreachable                   // no replica that is left could be reached
 )
 
 // Explanation of a choice, for people and as JSON.
