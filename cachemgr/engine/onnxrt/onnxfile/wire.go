@@ -1,0 +1,68 @@
+package onnxfile
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// field is one field of a protobuf message. bytes is set for the wire type of
+// strings and messages, varint for that of integers; a field of another wire
+// type than its number should have is skipped, as protobuf parsers do.
+type field struct {
+	num    protowire.Number
+	typ    protowire.Type
+	bytes  []byte
+	varint uint64
+}
+
+func (f field) isBytes(num protowire.Number) bool {
+	return f.num == num && f.typ == protowire.BytesType
+}
+
+func (f field) isVarint(num protowire.Number) bool {
+	return f.num == num && f.typ == protowire.VarintType
+}
+
+// each visits the fields of a message in order. Nothing is copied.
+func each(msg []byte, visit func(field) error) error {
+	for len(msg) > 0 {
+		num, typ, n := protowire.ConsumeTag(msg)
+		if n < 0 {
+			return fmt.Errorf("not a protobuf message, or truncated: %w", protowire.ParseError(n))
+		}
+		msg = msg[n:]
+		f := field{num: num, typ: typ}
+		switch typ {
+		case protowire.VarintType:
+			f.varint, n = protowire.ConsumeVarint(msg)
+		case protowire.BytesType:
+			f.bytes, n = protowire.ConsumeBytes(msg)
+		default:
+			n = protowire.ConsumeFieldValue(num, typ, msg)
+		}
+		if n < 0 {
+			return fmt.Errorf("not a protobuf message, or truncated: %w", protowire.ParseError(n))
+		}
+		msg = msg[n:]
+		if err := visit(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// appendInts appends the values of a repeated integer field, packed or not.
+func appendInts(dst []int64, f field) []int64 {
+	if f.typ == protowire.VarintType {
+		return append(dst, int64(f.varint))
+	}
+	for b := f.bytes; len(b) > 0; {
+		v, n := protowire.ConsumeVarint(b)
+		if n < 0 {
+			return dst
+		}
+		dst, b = append(dst, int64(v)), b[n:]
+	}
+	return dst
+}
