@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"image/png"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -68,12 +69,18 @@ func TestPNGKeepsEveryPixel(t *testing.T) {
 	}
 }
 
-func TestTemplateHasTheSameModel(t *testing.T) {
-	inTemplate, err := os.ReadFile("../../template/go-trt/function/models/digits/1/model.onnx")
-	if err != nil {
-		t.Fatal(err)
+func TestTemplatesHaveTheSameModel(t *testing.T) {
+	copies, err := filepath.Glob("../../template/*/function/models/digits/1/model.onnx")
+	if err != nil || len(copies) == 0 {
+		t.Fatalf("no template has the model: %v", err)
 	}
-	if !bytes.Equal(inTemplate, Model) {
-		t.Error("template/go-trt has another model than stack/digits: run train.py")
+	for _, name := range copies {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(data, Model) {
+			t.Errorf("%s is not stack/digits/model.onnx: run train.py", name)
+		}
 	}
 }

@@ -14,7 +14,7 @@ Written, next to this script:
                    output "probabilities" FP32 [1,10]
     heldout.csv    one held-out scan a line: 64 pixels row by row, then the digit
 
-and model.onnx once more as the example model of template/go-trt.
+and model.onnx once more as the example model of the templates.
 
 The network is a small CNN in plain numpy: two 3x3 convolutions, a 2x2 maximum,
 two dense layers. Equal seeds give equal results on one machine; another BLAS may
@@ -206,7 +206,8 @@ def main():
 
     model = to_onnx(p)
     (here / "model.onnx").write_bytes(model)
-    (here.parents[1] / "template/go-trt/function/models/digits/1/model.onnx").write_bytes(model)
+    for function in here.parents[1].glob("template/*/function"):
+        (function / "models/digits/1/model.onnx").write_bytes(model)
     lines = [",".join(str(int(v)) for v in pixels[i].ravel()) + f",{y[i]}\n" for i in held]
     (here / "heldout.csv").write_text("".join(lines))
 

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"github.com/faas-gpu/faas-gpu/internal/image"
+	"github.com/faas-gpu/faas-gpu/watchdog/models"
+)
+
+// modelsName is the folder of the models in the working directory, the
+// watchdog's default.
+const modelsName = "models"
+
+// collect lists the files that a recipe copies from a context. A path that has
+// a rule of its own is left out of the folder that holds it.
+func collect(ctx context.Context, rec recipe, contextDir string, stdout io.Writer) ([]image.File, error) {
+	var files []image.File
+	for _, rule := range rec.Copy {
+		source := filepath.Join(contextDir, rule.From)
+		if _, err := os.Stat(source); errors.Is(err, fs.ErrNotExist) {
+			if rule.Optional {
+				continue
+			}
+			return nil, fmt.Errorf("%s, which %s names, is missing", rule.From, recipeFile)
+		}
+		if filepath.Clean(rule.To) == modelsName {
+			if err := checkModels(ctx, source, stdout); err != nil {
+				return nil, err
+			}
+		}
+		var others []string
+		for _, r := range rec.Copy {
+			if filepath.Clean(r.From) != filepath.Clean(rule.From) {
+				others = append(others, filepath.Join(contextDir, r.From))
+			}
+		}
+		found, err := walk(source, path.Join(workdir, filepath.ToSlash(rule.To)), others)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, found...)
+	}
+	return files, nil
+}
+
+// checkModels refuses a folder that the watchdog could not use, and writes the
+// digests of its models into it, so that no start of a function reads them whole.
+func checkModels(ctx context.Context, dir string, stdout io.Writer) error {
+	folder, err := models.WriteDigests(ctx, dir)
+	if folder != nil {
+		for _, warning := range folder.Warnings {
+			fmt.Fprintln(stdout, "Warning:", warning)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("the models cannot be used:\n%w", err)
+	}
+	for _, m := range folder.Models {
+		fmt.Fprintf(stdout, "Model %s, version %s: %d bytes, %s\n", m.Offer.Name, m.Offer.Version, m.Offer.Size, m.Offer.Digest)
+	}
+	return nil
+}
+
+// walk lists a file, or all files of a folder but those below skip, as they will
+// be at target.
+func walk(source, target string, skip []string) ([]image.File, error) {
+	var files []image.File
+	err := filepath.WalkDir(source, func(p string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && slices.Contains(skip, p):
+			return fs.SkipDir
+		case d.IsDir() || slices.Contains(skip, p):
+			return nil
+		case !d.Type().IsRegular():
+			return fmt.Errorf("%s is not a regular file", p)
+		}
+		rel, err := filepath.Rel(source, p)
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		mode := fs.FileMode(0o644)
+		if info.Mode()&0o100 != 0 {
+			mode = 0o755
+		}
+		files = append(files, image.File{Path: path.Join(target, filepath.ToSlash(rel)), Mode: mode, Source: p})
+		return nil
+	})
+	return files, err
+}

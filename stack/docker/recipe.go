@@ -1,0 +1,68 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"gopkg.in/yaml.v3"
+)
+
+const recipeFile = "process.yaml"
+
+// Programs that an image can start.
+const (
+	programGo       = "go"        // the Go program that the context is
+	programWatchdog = "fwatchdog" // the watchdog, which starts a program of any language
+)
+
+// recipe is a template's process.yaml: what its image is made of.
+type recipe struct {
+	Program string            `yaml:"program"`
+	Env     map[string]string `yaml:"env"`
+	Copy    []copyRule        `yaml:"copy"`
+}
+
+// copyRule puts a file or folder of the context into the working directory.
+type copyRule struct {
+	From     string `yaml:"from"`
+	To       string `yaml:"to"`
+	Optional bool   `yaml:"optional"` // it may be missing
+}
+
+// readRecipe reads the process.yaml of a context.
+func readRecipe(context string) (recipe, error) {
+	data, err := os.ReadFile(filepath.Join(context, recipeFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return recipe{}, fmt.Errorf("%s has no %s, so it is of no template of faas-gpu.\n%s", context, recipeFile, whatItIs)
+	}
+	if err != nil {
+		return recipe{}, err
+	}
+	r, err := parseRecipe(data)
+	if err != nil {
+		return recipe{}, fmt.Errorf("%s: %w", filepath.Join(context, recipeFile), err)
+	}
+	return r, nil
+}
+
+func parseRecipe(data []byte) (recipe, error) {
+	var r recipe
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	if err := dec.Decode(&r); err != nil {
+		return r, err
+	}
+	if r.Program != programGo && r.Program != programWatchdog {
+		return r, fmt.Errorf("program is %q, neither %q nor %q", r.Program, programGo, programWatchdog)
+	}
+	for _, c := range r.Copy {
+		if !filepath.IsLocal(c.From) || !filepath.IsLocal(c.To) {
+			return r, fmt.Errorf("copy from %q to %q: both are relative paths that stay inside", c.From, c.To)
+		}
+	}
+	return r, nil
+}

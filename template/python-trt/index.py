@@ -1,0 +1,50 @@
+"""Serves function/handler.py over HTTP to the watchdog, with the standard
+library alone."""
+
+import http.server
+import json
+import os
+import sys
+import urllib.parse
+
+from function import handler
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        try:
+            status, result = 200, handler.handle(body)
+        except ValueError as e:
+            status, result = 400, {"error": str(e)}
+        except handler.Unavailable as e:
+            status, result = 503, {"error": str(e)}
+        data = json.dumps(result).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+
+    def log_message(self, format, *args):
+        """The watchdog logs requests."""
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    # The default of 5 refuses connections under load.
+    request_queue_size = 256
+
+
+def main():
+    url = urllib.parse.urlsplit(os.environ["upstream_url"])
+    with Server((url.hostname, url.port), Handler) as server:
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
