@@ -1,0 +1,88 @@
+# Everything that is downloaded or built is in .build; `make clean` removes it.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+BUILD := $(CURDIR)/.build
+BIN   := $(BUILD)/bin
+# The folder that stands first on the PATH where faas-cli has to find our docker.
+SHIMS := $(BUILD)/shims
+
+export ONNXRUNTIME_LIB  := $(BUILD)/onnxruntime/libonnxruntime.so
+export FAAS_GPU_SOURCE  := $(CURDIR)
+export FAAS_CLI         := $(BIN)/faas-cli
+export FAAS_GPU_WATCHDOG := $(BIN)/fwatchdog
+
+# A working copy that somebody else owns is no error when programs are built.
+export GOFLAGS += -buildvcs=false
+
+SOURCES := $(shell find cachemgr provider watchdog internal stack native -name '*.go' ! -name '*_test.go' 2>/dev/null) \
+           $(shell find stack/digits cachemgr -name '*.onnx' -o -name '*.csv' -o -name '*.c' -o -name '*.h' 2>/dev/null) \
+           go.mod go.sum
+
+PROGRAMS := $(BIN)/gpu-provider $(BIN)/cachemgrd $(BIN)/fwatchdog $(BIN)/faas-gpu-embedded $(BIN)/faas-gpu-demo $(SHIMS)/docker
+
+.PHONY: help demo test up bench build deps lint unit clean check-tools
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build deps ## Run the main job on real input with faas-cli, print what happened, stop
+	@$(BIN)/faas-gpu-demo
+
+up: build deps ## Keep the stack running on loopback and print the next commands
+	@$(BIN)/faas-gpu-embedded -state $(BUILD)/up
+
+test: lint unit ## Everything that CI runs
+	@$(MAKE) --no-print-directory demo
+	@echo "make test: all passed"
+
+bench: deps ## Measure latency added on one node; last line is JSON
+	@go run ./stack/bench node
+
+build: $(PROGRAMS) ## Build our programs into .build/bin
+
+deps: $(ONNXRUNTIME_LIB) $(FAAS_CLI) ## Install what the programs need: ONNX Runtime, faas-cli
+
+lint:
+	@echo "gofmt"; unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	 [ -z "$$unformatted" ] || { echo "not formatted (gofmt -w):" $$unformatted >&2; exit 1; }
+	@echo "go vet"; go vet ./...
+
+unit: build deps
+	@echo "go test -race"; go test -race ./...
+
+clean: ## Remove everything that was downloaded or built
+	rm -rf $(BUILD)
+
+check-tools:
+	@for tool in go gcc git python3; do \
+	   command -v $$tool >/dev/null || { echo "make: $$tool is needed and not on the PATH" >&2; exit 1; }; \
+	 done
+
+$(BIN)/gpu-provider: $(SOURCES) | check-tools
+	@echo "build gpu-provider"; CGO_ENABLED=0 go build -trimpath -o $@ ./provider/cmd/gpu-provider
+
+$(BIN)/cachemgrd: $(SOURCES) | check-tools
+	@echo "build cachemgrd"; CGO_ENABLED=1 go build -trimpath -o $@ ./cachemgr/cmd/cachemgrd
+
+$(BIN)/fwatchdog: $(SOURCES) | check-tools
+	@echo "build fwatchdog"; CGO_ENABLED=0 go build -trimpath -o $@ ./watchdog/cmd/fwatchdog
+
+$(BIN)/faas-gpu-embedded: $(SOURCES) | check-tools
+	@echo "build faas-gpu-embedded"; CGO_ENABLED=1 go build -trimpath -o $@ ./stack/embedded/cmd/faas-gpu-embedded
+
+$(BIN)/faas-gpu-demo: $(SOURCES) | check-tools
+	@echo "build faas-gpu-demo"; CGO_ENABLED=1 go build -trimpath -o $@ ./stack/demo/cmd/faas-gpu-demo
+
+$(SHIMS)/docker: $(SOURCES) | check-tools
+	@echo "build docker"; CGO_ENABLED=0 go build -trimpath -o $@ ./stack/docker
+
+$(ONNXRUNTIME_LIB): stack/deps/onnxruntime.sh | check-tools
+	@echo "install ONNX Runtime"; sh stack/deps/onnxruntime.sh $(@D) && touch $@
+
+# `go build` and not `go install`: see stack/tools/go.mod.
+$(FAAS_CLI): stack/tools/go.mod stack/tools/go.sum | check-tools
+	@echo "build faas-cli (about a minute the first time)"; \
+	 mkdir -p $(@D) && cd stack/tools && CGO_ENABLED=0 go build -mod=mod -trimpath \
+	   -ldflags "-X github.com/openfaas/faas-cli/version.Version=0.18.12" -o $@ github.com/openfaas/faas-cli
