@@ -1,0 +1,265 @@
+// Package dispatch is the one writer around a scheduler: it feeds it what
+// happens (requests that come and go, replicas that the runtime reports) and
+// carries out what it decides (a request goes to a replica, is refused, or wakes
+// a function).
+//
+// One mutex stands around the scheduler and the maps beside it; nothing waits
+// while holding it. A request that finds a free replica costs two short critical
+// sections and no channel.
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/provider/function"
+	"github.com/faas-gpu/faas-gpu/provider/runtime"
+	"github.com/faas-gpu/faas-gpu/provider/sched"
+)
+
+// Why a request gets no replica.
+var (
+	ErrUnknownFunction = errors.New("no such function")
+	ErrQueueFull       = errors.New("every replica is busy and the queue is full")
+	ErrNoReplica       = errors.New("scaled to zero, and a request may not wake it")
+	ErrUnreachable     = errors.New("no replica could be reached")
+	ErrTimeout         = errors.New("no replica was free in time")
+)
+
+// Runtime is what a Dispatcher needs of a runtime.
+type Runtime interface {
+	runtime.Observer
+	Scale(ctx context.Context, id runtime.ID, replicas int) error
+}
+
+// Config of a Dispatcher.
+type Config struct {
+	Runtime   Runtime
+	Scheduler sched.Scheduler
+	// Wait is how long a request may wait for a replica.
+	Wait time.Duration
+	// WakeFromZero lets a request start a function that is scaled to zero.
+	WakeFromZero bool
+	Log          *slog.Logger
+}
+
+// Dispatcher gives replicas to requests.
+type Dispatcher struct {
+	cfg Config
+
+	// functions is the present set; it is replaced, never changed.
+	functions atomic.Pointer[map[runtime.ID]*Function]
+	// following is held while a snapshot is followed. It comes before mu.
+	following sync.Mutex
+	followed  *runtime.Snapshot
+
+	mu        sync.Mutex // guards what follows
+	scheduler sched.Scheduler
+	lastID    sched.RequestID
+	actions   []sched.Action // of the present Step
+	waiting   map[sched.RequestID]chan outcome
+	addresses map[string]string // host:port by replica
+	waking    map[string]bool   // functions that are being woken
+	closed    bool
+	wakes     sync.WaitGroup
+	ctx       context.Context // of wakes
+	cancel    context.CancelFunc
+	stats     Stats
+}
+
+// Function is one that exists, as it was understood.
+type Function struct {
+	Spec    function.Spec
+	Key     string // its name for the scheduler
+	runtime *runtime.Function
+}
+
+// Stats counts since the start; Waiting is now.
+type Stats struct {
+	Waiting int
+	Retries uint64
+	Wakes   uint64
+}
+
+// outcome is what happened to a request that waits.
+type outcome struct {
+	lease Lease
+	err   error
+}
+
+// New makes a Dispatcher that knows the runtime's present state. Run keeps it up
+// to date. Close ends it.
+func New(cfg Config) *Dispatcher {
+	ctx, cancel := context.WithCancel(context.Background())
+	d := &Dispatcher{
+		cfg:       cfg,
+		scheduler: cfg.Scheduler,
+		waiting:   make(map[sched.RequestID]chan outcome),
+		addresses: make(map[string]string),
+		waking:    make(map[string]bool),
+		ctx:       ctx,
+		cancel:    cancel,
+	}
+	d.functions.Store(&map[runtime.ID]*Function{})
+	d.follow()
+	return d
+}
+
+// Run follows the runtime until ctx ends.
+func (d *Dispatcher) Run(ctx context.Context) {
+	for {
+		select {
+		case <-d.cfg.Runtime.Changed(d.follow()):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Close stops waking functions and waits for what is under way.
+func (d *Dispatcher) Close() {
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	d.cancel()
+	d.wakes.Wait()
+}
+
+// Lookup finds a function. It does not block.
+func (d *Dispatcher) Lookup(id runtime.ID) (*Function, bool) {
+	f, ok := (*d.functions.Load())[id]
+	if !ok {
+		// It may have been deployed a moment ago.
+		if _, exists := d.cfg.Runtime.Snapshot().Functions[id]; exists {
+			d.follow()
+			f, ok = (*d.functions.Load())[id]
+		}
+	}
+	return f, ok
+}
+
+// Explain says which replica a request of the function would get, and why.
+func (d *Dispatcher) Explain(id runtime.ID) sched.Explanation {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.scheduler.Explain(time.Now(), id.String())
+}
+
+// Stats counts what happened.
+func (d *Dispatcher) Stats() Stats {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.stats
+	s.Waiting = len(d.waiting)
+	return s
+}
+
+// Acquire waits for a replica to serve f. The caller ends the Lease with Done, or
+// changes it for another one with Retry. The error is ctx's or one of this
+// package's.
+func (d *Dispatcher) Acquire(ctx context.Context, f *Function, model string) (Lease, error) {
+	now := time.Now()
+	d.mu.Lock()
+	d.lastID++
+	id := d.lastID
+	return d.settle(ctx, f, now, sched.Event{Kind: sched.Arrive, Request: sched.Request{
+		ID: id, Function: f.Key, Model: model, Deadline: now.Add(d.cfg.Wait),
+	}}, id)
+}
+
+// settle takes an event in that request id waits for and returns what became of
+// the request. It is called with mu held and unlocks it.
+func (d *Dispatcher) settle(ctx context.Context, f *Function, now time.Time, e sched.Event, id sched.RequestID) (Lease, error) {
+	out, settled := d.step(now, e, id)
+	if settled {
+		d.mu.Unlock()
+		return out.lease, d.explainError(f, out.err)
+	}
+	result := make(chan outcome, 1)
+	d.waiting[id] = result
+	d.mu.Unlock()
+
+	timer := time.NewTimer(d.cfg.Wait)
+	defer timer.Stop()
+	var err error
+	select {
+	case out := <-result:
+		return out.lease, d.explainError(f, out.err)
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-timer.C:
+		err = d.explainError(f, ErrTimeout)
+	}
+	d.giveUp(id, result)
+	return Lease{}, err
+}
+
+// giveUp takes a request back that waits, or that has just been given a replica.
+func (d *Dispatcher) giveUp(id sched.RequestID, result <-chan outcome) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, waits := d.waiting[id]; waits {
+		delete(d.waiting, id)
+		d.step(time.Now(), sched.Event{Kind: sched.Cancel, ID: id}, 0)
+		return
+	}
+	if out := <-result; out.err == nil {
+		d.step(time.Now(), sched.Event{Kind: sched.Done, ID: id}, 0)
+	}
+}
+
+// step takes one event in and carries the actions out. What happens to request
+// mine is returned; what happens to others goes to those who wait. mu is held.
+func (d *Dispatcher) step(now time.Time, e sched.Event, mine sched.RequestID) (out outcome, settled bool) {
+	d.actions = d.scheduler.Step(now, e, d.actions[:0])
+	for _, a := range d.actions {
+		var o outcome
+		switch a.Kind {
+		case sched.Wake:
+			d.wake(a.Function)
+			continue
+		case sched.Dispatch:
+			o.lease = Lease{d: d, id: a.ID, Replica: a.Replica, Address: d.addresses[a.Replica], Device: a.Device}
+		case sched.Refuse:
+			o.err = refusal(a.Reason)
+		}
+		if a.ID == mine {
+			out, settled = o, true
+		} else if result, waits := d.waiting[a.ID]; waits {
+			delete(d.waiting, a.ID)
+			result <- o
+		}
+	}
+	return out, settled
+}
+
+func refusal(why sched.Reason) error {
+	switch why {
+	case sched.QueueFull:
+		return ErrQueueFull
+	case sched.NoReplica:
+		return ErrNoReplica
+	case sched.Unreachable:
+		return ErrUnreachable
+	}
+	return ErrUnknownFunction
+}
+
+// explainError adds what the runtime says is wrong with f.
+func (d *Dispatcher) explainError(f *Function, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, ErrTimeout) {
+		err = fmt.Errorf("%w (%v)", err, d.cfg.Wait)
+	}
+	if now := d.cfg.Runtime.Snapshot().Functions[f.Spec.ID]; now != nil && now.Problem != "" {
+		return fmt.Errorf("%w: %s", err, now.Problem)
+	}
+	return err
+}

@@ -1,0 +1,371 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/openfaas/faas-provider/types"
+	"go.uber.org/goleak"
+
+	"github.com/faas-gpu/faas-gpu/provider/runtime"
+	"github.com/faas-gpu/faas-gpu/provider/sched"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var digits = runtime.ID{Namespace: "openfaas-fn", Name: "digits"}
+
+// fake is a runtime that does what the test says.
+type fake struct {
+	mu      sync.Mutex
+	present *runtime.Snapshot
+	changed chan struct{}
+	scaled  []int
+	fail    error
+}
+
+func newFake() *fake {
+	return &fake{present: &runtime.Snapshot{Functions: map[runtime.ID]*runtime.Function{}}, changed: make(chan struct{})}
+}
+
+func (f *fake) Snapshot() *runtime.Snapshot {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.present
+}
+
+func (f *fake) Changed(s *runtime.Snapshot) <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s != f.present {
+		closed := make(chan struct{})
+		close(closed)
+		return closed
+	}
+	return f.changed
+}
+
+func (f *fake) Scale(_ context.Context, id runtime.ID, n int) error {
+	f.mu.Lock()
+	f.scaled = append(f.scaled, n)
+	err := f.fail
+	f.mu.Unlock()
+	if err == nil {
+		f.set(id, func(fn *runtime.Function) { fn.Desired = n })
+	}
+	return err
+}
+
+// set publishes a snapshot with id changed; a nil change removes it.
+func (f *fake) set(id runtime.ID, change func(*runtime.Function)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	next := &runtime.Snapshot{Generation: f.present.Generation + 1, Functions: maps.Clone(f.present.Functions)}
+	if change == nil {
+		delete(next.Functions, id)
+	} else {
+		fn := runtime.Function{UID: "1", Deployment: runtime.Deployment{ID: id, Request: types.FunctionDeployment{
+			Service: id.Name, Namespace: id.Namespace, Image: "i",
+		}}}
+		if was := next.Functions[id]; was != nil {
+			fn = *was
+		}
+		change(&fn)
+		next.Functions[id] = &fn
+	}
+	f.present = next
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+func readyReplicas(ids ...string) func(*runtime.Function) {
+	return func(f *runtime.Function) {
+		f.Desired, f.Replicas = len(ids), nil
+		for _, id := range ids {
+			f.Replicas = append(f.Replicas, runtime.Replica{ID: id, URL: "http://" + id + ":8080", Ready: true})
+		}
+	}
+}
+
+// capacity gives a function max_inflight.
+func capacity(n string) func(*runtime.Function) {
+	return func(f *runtime.Function) { f.Deployment.Request.EnvVars = map[string]string{"max_inflight": n} }
+}
+
+// play runs a test with a running Dispatcher in a bubble of its own time.
+func play(t *testing.T, test func(t *testing.T, rt *fake, d *Dispatcher)) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := newFake()
+		d := New(Config{Runtime: rt, Scheduler: sched.NewLeastInFlight(2), Wait: 30 * time.Second, WakeFromZero: true, Log: slog.New(slog.DiscardHandler)})
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { d.Run(ctx) })
+		test(t, rt, d)
+		cancel()
+		running.Wait()
+		d.Close()
+	})
+}
+
+// acquire asks for a replica of digits.
+func acquire(t *testing.T, d *Dispatcher, ctx context.Context) (Lease, error) {
+	t.Helper()
+	f, ok := d.Lookup(digits)
+	if !ok {
+		t.Fatal("digits is unknown")
+	}
+	return d.Acquire(ctx, f, "")
+}
+
+// later is acquire in the background.
+func later(t *testing.T, d *Dispatcher, ctx context.Context) <-chan error {
+	done := make(chan error, 1)
+	go func() {
+		l, err := acquire(t, d, ctx)
+		l.Done()
+		done <- err
+	}()
+	synctest.Wait()
+	return done
+}
+
+func TestFastPath(t *testing.T) {
+	play(t, func(t *testing.T, rt *fake, d *Dispatcher) {
+		if _, ok := d.Lookup(digits); ok {
+			t.Fatal("found what is not there")
+		}
+		// Deployed a moment ago: found although Run has not followed yet.
+		rt.set(digits, readyReplicas("a", "b"))
+		first, err := acquire(t, d, t.Context())
+		if err != nil || first.Address != "a:8080" || first.Replica != "a" {
+			t.Fatalf("got %+v, %v", first, err)
+		}
+		second, err := acquire(t, d, t.Context())
+		if err != nil || second.Replica != "b" {
+			t.Fatalf("got %+v, %v", second, err)
+		}
+		first.Done()
+		first.Done() // twice is once
+		if e := d.Explain(digits); e.Chosen != "a" {
+			t.Errorf("explained as %+v", e)
+		}
+		second.Done()
+	})
+}
+
+func TestWaitsForRoomThenQueueIsFull(t *testing.T) {
+	play(t, func(t *testing.T, rt *fake, d *Dispatcher) {
+		rt.set(digits, readyReplicas("a"))
+		rt.set(digits, capacity("1"))
+		l, err := acquire(t, d, t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		one, two := later(t, d, t.Context()), later(t, d, t.Context())
+		if _, err := acquire(t, d, t.Context()); !errors.Is(err, ErrQueueFull) {
+			t.Errorf("got %v", err)
+		}
+		if s := d.Stats(); s.Waiting != 2 {
+			t.Errorf("%+v", s)
+		}
+		l.Done()
+		if err := errors.Join(<-one, <-two); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestTimeoutSaysWhatIsWrong(t *testing.T) {
+	play(t, func(t *testing.T, rt *fake, d *Dispatcher) {
+		rt.set(digits, func(f *runtime.Function) {
+			f.Desired, f.Problem = 1, "exited with status 2"
+			f.Replicas = []runtime.Replica{{ID: "a", URL: "http://a:1"}}
+		})
+		began := time.Now()
+		_, err := acquire(t, d, t.Context())
+		if !errors.Is(err, ErrTimeout) || !strings.Contains(err.Error(), "status 2") || time.Since(began) != 30*time.Second {
+			t.Errorf("got %v after %v", err, time.Since(began))
+		}
+		if s := d.Stats(); s.Waiting != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestClientLeaves(t *testing.T) {
+	play(t, func(t *testing.T, rt *fake, d *Dispatcher) {
+		rt.set(digits, readyReplicas("a"))
+		rt.set(digits, capacity("1"))
+		l, _ := acquire(t, d, t.Context())
+		ctx, leave := context.WithCancel(t.Context())
+		gone, stays := later(t, d, ctx), later(t, d, t.Context())
+		leave()
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		l.Done()
+		if err := <-stays; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestWakesOnceFromZero(t *testing.T) {
+	play(t, func(t *testing.T, rt *fake, d *Dispatcher) {
+		rt.set(digits, func(f *runtime.Function) {
+			f.Deployment.Request.Labels = &map[string]string{"com.openfaas.scale.min": "2"}
+		})
+		one, two := later(t, d, t.Context()), later(t, d, t.Context())
+		if len(rt.scaled) != 1 || rt.scaled[0] != 2 {
+			t.Fatalf("scaled to %v", rt.scaled)
+		}
+		rt.set(digits, readyReplicas("a"))
+		if err := errors.Join(<-one, <-two); err != nil {
+			t.Error(err)
+		}
+		if s := d.Stats(); s.Wakes != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestDoesNotChangeAWantedCount(t *testing.T) {
+	play(t, func(t *testing.T, rt *fake, d *Dispatcher) {
+		rt.set(digits, func(f *runtime.Function) { f.Desired = 3 }) // all died
+		waits := later(t, d, t.Context())
+		rt.set(digits, readyReplicas("a"))
+		if err := <-waits; err != nil || len(rt.scaled) != 0 {
+			t.Errorf("got %v, scaled to %v", err, rt.scaled)
+		}
+	})
+}
+
+func TestWakeFails(t *testing.T) {
+	play(t, func(t *testing.T, rt *fake, d *Dispatcher) {
+		rt.fail = errors.New("disk full")
+		rt.set(digits, func(*runtime.Function) {})
+		if _, err := acquire(t, d, t.Context()); !errors.Is(err, ErrTimeout) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestRemovedWhileWaiting(t *testing.T) {
+	play(t, func(t *testing.T, rt *fake, d *Dispatcher) {
+		rt.set(digits, readyReplicas("a"))
+		rt.set(digits, capacity("1"))
+		l, _ := acquire(t, d, t.Context())
+		waits := later(t, d, t.Context())
+		rt.set(digits, nil)
+		if err := <-waits; !errors.Is(err, ErrUnknownFunction) {
+			t.Errorf("got %v", err)
+		}
+		l.Done()
+		if _, ok := d.Lookup(digits); ok {
+			t.Error("still known")
+		}
+		if len(d.addresses) != 0 {
+			t.Errorf("left behind: %v", d.addresses)
+		}
+	})
+}
+
+func TestDeployedAgainIsAnotherFunction(t *testing.T) {
+	play(t, func(t *testing.T, rt *fake, d *Dispatcher) {
+		rt.set(digits, readyReplicas("a"))
+		rt.set(digits, capacity("1"))
+		l, _ := acquire(t, d, t.Context())
+		waits := later(t, d, t.Context())
+		rt.set(digits, func(f *runtime.Function) { f.UID = "2"; readyReplicas("new")(f) })
+		if err := <-waits; !errors.Is(err, ErrUnknownFunction) {
+			t.Errorf("got %v", err)
+		}
+		l.Done()
+		l, err := acquire(t, d, t.Context())
+		if err != nil || l.Replica != "new" {
+			t.Errorf("got %+v, %v", l, err)
+		}
+		l.Done()
+	})
+}
+
+func TestRetry(t *testing.T) {
+	play(t, func(t *testing.T, rt *fake, d *Dispatcher) {
+		rt.set(digits, readyReplicas("a", "b"))
+		f, _ := d.Lookup(digits)
+		l, _ := d.Acquire(t.Context(), f, "")
+		if err := l.Retry(t.Context(), f); err != nil || l.Replica != "b" {
+			t.Fatalf("got %+v, %v", l, err)
+		}
+		if err := l.Retry(t.Context(), f); !errors.Is(err, ErrUnreachable) {
+			t.Errorf("got %v", err)
+		}
+		l.Done() // of the zero lease
+		if s := d.Stats(); s.Retries != 2 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestScaledToZeroWithoutWaking(t *testing.T) {
+	rt := newFake()
+	rt.set(digits, func(*runtime.Function) {})
+	d := New(Config{Runtime: rt, Scheduler: sched.NewLeastInFlight(2), Wait: time.Second, Log: slog.New(slog.DiscardHandler)})
+	defer d.Close()
+	if _, err := acquire(t, d, t.Context()); !errors.Is(err, ErrNoReplica) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestManyAtOnce lets requests and changes of the runtime race, and wants every
+// request answered and nothing left.
+func TestManyAtOnce(t *testing.T) {
+	rt := newFake()
+	rt.set(digits, readyReplicas("a", "b"))
+	rt.set(digits, capacity("2"))
+	d := New(Config{Runtime: rt, Scheduler: sched.NewLeastInFlight(1000), Wait: 10 * time.Second, WakeFromZero: true, Log: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(t.Context())
+	var following, requests sync.WaitGroup
+	following.Go(func() { d.Run(ctx) })
+	for range 16 {
+		requests.Go(func() {
+			for range 200 {
+				l, err := acquire(t, d, t.Context())
+				if err != nil {
+					t.Error(err)
+				}
+				l.Done()
+			}
+		})
+	}
+	for i := range 100 {
+		rt.set(digits, readyReplicas([]string{"a", "b", "c"}[i%3]))
+	}
+	requests.Wait()
+	cancel()
+	following.Wait()
+	d.Close()
+	if s := d.Stats(); s.Waiting != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func BenchmarkAcquireDone(b *testing.B) {
+	rt := newFake()
+	rt.set(digits, readyReplicas("a", "b"))
+	d := New(Config{Runtime: rt, Scheduler: sched.NewLeastInFlight(2), Wait: time.Second, Log: slog.New(slog.DiscardHandler)})
+	defer d.Close()
+	f, _ := d.Lookup(digits)
+	b.ReportAllocs()
+	for b.Loop() {
+		l, _ := d.Acquire(b.Context(), f, "")
+		l.Done()
+	}
+}
