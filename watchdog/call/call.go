@@ -1,0 +1,118 @@
+// Package call carries what is known of one request through the handler to the
+// models it uses, and what the models did back to the response.
+package call
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/cachemgr/api/oip"
+)
+
+// Inferer runs the function's models. The caller releases the response.
+type Inferer interface {
+	Infer(ctx context.Context, c *Call, model, version string, r *oip.Request) (*oip.Response, error)
+}
+
+// Call is one request to the function.
+type Call struct {
+	ID          string // of X-Call-Id
+	Traceparent string
+	Device      string // the provider's hint
+	SLO         string // a Go duration
+	Models      Inferer
+	SecretsDir  string
+
+	mu      sync.Mutex
+	used    bool
+	outcome Outcome
+}
+
+// Outcome is how an inference was served.
+type Outcome struct {
+	Cache  string // one of the api.Cache values
+	Device string
+	Engine string
+
+	Queue, Swap, Compute time.Duration
+}
+
+// New makes the call of a request.
+func New(r *http.Request, models Inferer, secretsDir string) *Call {
+	h := r.Header
+	return &Call{
+		ID:          h.Get(api.HeaderCallID),
+		Traceparent: h.Get("Traceparent"),
+		Device:      h.Get(api.HeaderDeviceHint),
+		SLO:         h.Get(api.HeaderSLO),
+		Models:      models,
+		SecretsDir:  secretsDir,
+	}
+}
+
+type key struct{}
+
+// With puts a call into a request's context.
+func With(ctx context.Context, c *Call) context.Context { return context.WithValue(ctx, key{}, c) }
+
+// From finds the call again; nil if ctx is not that of a request.
+func From(ctx context.Context) *Call {
+	c, _ := ctx.Value(key{}).(*Call)
+	return c
+}
+
+// Record adds an inference. Of several the worst cache outcome counts, with its
+// device and engine, and their times add up.
+func (c *Call) Record(o Outcome) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	total := &c.outcome
+	if !c.used || badness(o.Cache) > badness(total.Cache) {
+		total.Cache, total.Device, total.Engine = o.Cache, o.Device, o.Engine
+	}
+	total.Queue += o.Queue
+	total.Swap += o.Swap
+	total.Compute += o.Compute
+	c.used = true
+}
+
+// WriteHeaders says in a response's headers what the inferences found, if there
+// were any. What the handler has set itself stays.
+func (c *Call) WriteHeaders(h http.Header) {
+	c.mu.Lock()
+	used, o := c.used, c.outcome
+	c.mu.Unlock()
+	if !used {
+		return
+	}
+	setDefault(h, api.HeaderCache, o.Cache)
+	setDefault(h, api.HeaderDevice, o.Device)
+	setDefault(h, api.HeaderEngine, o.Engine)
+	h.Add(api.HeaderTiming, fmt.Sprintf("queue;dur=%s, swap;dur=%s, compute;dur=%s",
+		milliseconds(o.Queue), milliseconds(o.Swap), milliseconds(o.Compute)))
+}
+
+func setDefault(h http.Header, name, value string) {
+	if value != "" && h.Get(name) == "" {
+		h.Set(name, value)
+	}
+}
+
+func milliseconds(d time.Duration) string {
+	return strconv.FormatFloat(float64(d)/float64(time.Millisecond), 'f', 3, 64)
+}
+
+// badness orders the cache outcomes; one that is not known is worst.
+func badness(cache string) int {
+	for i, c := range []string{api.CacheHit, api.CacheSwap, api.CacheLoad, api.CacheFallback} {
+		if c == cache {
+			return i
+		}
+	}
+	return 4
+}
