@@ -119,7 +119,7 @@ func (m *reading) readHeader(headerLength int64) (*buffer.Buffer, error) {
 // cutOff is the error of a body that ended, or broke, after have of want bytes.
 func (m *reading) cutOff(err error, have, want int64) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return malformed("the body ends after %d of %d bytes", have, want)
+		return fmt.Errorf("%w: the body ends after %d of %d bytes: %w", ErrMalformed, have, want, io.ErrUnexpectedEOF)
 	}
 	return err
 }

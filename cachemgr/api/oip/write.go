@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -53,6 +54,9 @@ func (m *Message) WriteTo(w io.Writer) (int64, error) {
 	}
 	return total, nil
 }
+
+// Parts is the message in pieces, none of which may be changed.
+func (m *Message) Parts() [][]byte { return slices.Clone(m.parts) }
 
 // Release gives the header's buffer back. Nobody may be writing the message.
 func (m *Message) Release() {
