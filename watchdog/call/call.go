@@ -4,9 +4,7 @@ package call
 
 import (
 	"context"
-	"fmt"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -14,32 +12,23 @@ import (
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/oip"
 )
 
-// Inferer runs the function's models. The caller releases the response.
+// Inferer runs the function's models, as api.Client does.
 type Inferer interface {
-	Infer(ctx context.Context, c *Call, model, version string, r *oip.Request) (*oip.Response, error)
+	Infer(ctx context.Context, c api.Call, r *oip.Request) (*oip.Response, api.Info, error)
 }
 
 // Call is one request to the function.
 type Call struct {
 	ID          string // of X-Call-Id
 	Traceparent string
-	Device      string // the provider's hint
-	SLO         string // a Go duration
-	Models      Inferer
+	Device      string        // the provider's hint
+	SLO         time.Duration // 0: none
+	Models      Inferer       // nil for a function without models
 	SecretsDir  string
 
 	mu      sync.Mutex
 	used    bool
-	outcome Outcome
-}
-
-// Outcome is how an inference was served.
-type Outcome struct {
-	Cache  string // one of the api.Cache values
-	Device string
-	Engine string
-
-	Queue, Swap, Compute time.Duration
+	outcome api.Info
 }
 
 // New makes the call of a request.
@@ -49,10 +38,22 @@ func New(r *http.Request, models Inferer, secretsDir string) *Call {
 		ID:          h.Get(api.HeaderCallID),
 		Traceparent: h.Get("Traceparent"),
 		Device:      h.Get(api.HeaderDeviceHint),
-		SLO:         h.Get(api.HeaderSLO),
+		SLO:         slo(h.Get(api.HeaderSLO)),
 		Models:      models,
 		SecretsDir:  secretsDir,
 	}
+}
+
+// slo reads the header; one that is no duration is as none.
+func slo(v string) time.Duration {
+	if v == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil {
+		return 0
+	}
+	return max(d, 0)
 }
 
 type key struct{}
@@ -68,7 +69,7 @@ func From(ctx context.Context) *Call {
 
 // Record adds an inference. Of several the worst cache outcome counts, with its
 // device and engine, and their times add up.
-func (c *Call) Record(o Outcome) {
+func (c *Call) Record(o api.Info) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	total := &c.outcome
@@ -93,18 +94,13 @@ func (c *Call) WriteHeaders(h http.Header) {
 	setDefault(h, api.HeaderCache, o.Cache)
 	setDefault(h, api.HeaderDevice, o.Device)
 	setDefault(h, api.HeaderEngine, o.Engine)
-	h.Add(api.HeaderTiming, fmt.Sprintf("queue;dur=%s, swap;dur=%s, compute;dur=%s",
-		milliseconds(o.Queue), milliseconds(o.Swap), milliseconds(o.Compute)))
+	h.Add(api.HeaderTiming, o.Timing.Format())
 }
 
 func setDefault(h http.Header, name, value string) {
 	if value != "" && h.Get(name) == "" {
 		h.Set(name, value)
 	}
-}
-
-func milliseconds(d time.Duration) string {
-	return strconv.FormatFloat(float64(d)/float64(time.Millisecond), 'f', 3, 64)
 }
 
 // badness orders the cache outcomes; one that is not known is worst.

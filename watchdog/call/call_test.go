@@ -19,8 +19,13 @@ func TestCallTravelsInTheContext(t *testing.T) {
 		r.Header.Set(name, value)
 	}
 	c := From(With(r.Context(), New(r, nil, "/secrets")))
-	if c == nil || c.ID != "id" || c.Traceparent != "00-1-2-01" || c.Device != "gpu1" || c.SLO != "80ms" || c.SecretsDir != "/secrets" {
+	if c == nil || c.ID != "id" || c.Traceparent != "00-1-2-01" || c.Device != "gpu1" || c.SLO != 80*time.Millisecond || c.SecretsDir != "/secrets" {
 		t.Errorf("call is %+v", c)
+	}
+	for _, bad := range []string{"", "soon", "-1s"} {
+		if got := slo(bad); got != 0 {
+			t.Errorf("SLO %q is %v", bad, got)
+		}
 	}
 	if From(context.Background()) != nil {
 		t.Error("a context without a call has one")
@@ -28,9 +33,9 @@ func TestCallTravelsInTheContext(t *testing.T) {
 }
 
 func TestWorstOutcomeAndSummedTimes(t *testing.T) {
-	hit := Outcome{Cache: api.CacheHit, Device: "d1", Engine: "e1", Compute: time.Millisecond}
-	swap := Outcome{Cache: api.CacheSwap, Device: "d2", Engine: "e2", Swap: 2500 * time.Microsecond, Queue: 10 * time.Microsecond}
-	for name, order := range map[string][]Outcome{"worst last": {hit, swap, hit}, "worst first": {swap, hit, hit}} {
+	hit := api.Info{Cache: api.CacheHit, Device: "d1", Engine: "e1", Timing: api.Timing{Compute: time.Millisecond}}
+	swap := api.Info{Cache: api.CacheSwap, Device: "d2", Engine: "e2", Timing: api.Timing{Swap: 2500 * time.Microsecond, Queue: 10 * time.Microsecond}}
+	for name, order := range map[string][]api.Info{"worst last": {hit, swap, hit}, "worst first": {swap, hit, hit}} {
 		c := &Call{}
 		var wg sync.WaitGroup
 		for _, o := range order {
@@ -55,7 +60,7 @@ func TestHeadersWithoutInferenceAndOfTheHandler(t *testing.T) {
 		t.Errorf("headers are %v", h)
 	}
 	c := &Call{}
-	c.Record(Outcome{Cache: api.CacheLoad})
+	c.Record(api.Info{Cache: api.CacheLoad})
 	h.Set(api.HeaderCache, "mine")
 	h.Set(api.HeaderTiming, "db;dur=1")
 	c.WriteHeaders(h)

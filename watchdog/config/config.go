@@ -127,7 +127,7 @@ func declareServer(s *env.Set, c *Config) {
 	c.WriteTimeout = s.Duration("write_timeout", 30*time.Second, "longest time from a request's head to the end of its response; also bounds the drain at SIGTERM")
 	c.ExecTimeout = s.Duration("exec_timeout", 30*time.Second, "longest time that the function may take (504 then); 0: write_timeout decides. A request's X-Timeout shortens it")
 	c.LeaveDelay = s.Duration("healthcheck_interval", 0, "time to go on serving after SIGTERM, for routers that notice by probing only")
-	c.MaxInflight = s.Int("max_inflight", 0, "most requests at once (429 beyond); 0: no limit")
+	c.MaxInflight = s.Int("max_inflight", 0, "most requests that the function answers at once (429 beyond; /v2 does not count); 0: no limit")
 	c.ReadyPath = s.String("ready_path", "", "path of the function that /_/ready asks too")
 	c.SuppressLock = s.Bool("suppress_lock", false, "write no lock file")
 	c.TempDir = s.String("TMPDIR", "/tmp", "folder of the lock file and of other small files")
@@ -160,7 +160,7 @@ func declareLogs(s *env.Set, c *Config) {
 func declareForked(s *env.Set, c *Config) {
 	mode := s.String("mode", "streaming", `must be "http": the others of of-watchdog are not available`)
 	command := s.String("fprocess", s.String("function_process", "", "same as fprocess"), "command that starts the function's HTTP server")
-	upstream := s.String("upstream_url", s.String("http_upstream_url", "", "same as upstream_url"), "where that server listens, such as http://127.0.0.1:5000")
+	upstream := s.String("upstream_url", s.String("http_upstream_url", "", "same as upstream_url"), "where that server listens, such as http://127.0.0.1:5000; port 0: one is picked, and told to the command in upstream_url")
 	c.BufferRequests = s.Bool("http_buffer_req_body", s.Bool("buffer_http", false, "same as http_buffer_req_body"), "read a whole request body before it is passed on, so that it has a Content-Length")
 	if mode != "http" {
 		s.Fail("mode", "%q is not available; set mode=http and have fprocess start an HTTP server at upstream_url", mode)

@@ -7,6 +7,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -84,20 +85,23 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serveFunction runs one request within the function's limits.
 func (s *Server) serveFunction(w http.ResponseWriter, r *http.Request) {
-	start := time.Now()
-	inflight := s.metrics.inflight.Add(1)
-	defer s.metrics.inflight.Add(-1)
-
 	c := call.New(r, s.inferer(), s.Config.SecretsDir)
-	resp := newResponse(w, c, start)
+	resp := newResponse(w, c, time.Now())
 	defer s.record(r, resp)
-	if limit := s.Config.MaxInflight; limit > 0 && inflight > int64(limit) {
+	s.run(resp, r.WithContext(call.With(r.Context(), c)))
+}
+
+// serveLimited runs the handler unless max_inflight others are running.
+func (s *Server) serveLimited(w http.ResponseWriter, r *http.Request) {
+	running := s.metrics.inflight.Add(1)
+	defer s.metrics.inflight.Add(-1)
+	if limit := s.Config.MaxInflight; limit > 0 && running > int64(limit) {
 		s.metrics.refused.Inc()
-		resp.header.Set(headerInternal, internalLimit)
-		writeText(resp, http.StatusTooManyRequests, "Concurrent request limit exceeded: this replica runs at most max_inflight requests\n")
+		w.Header().Set(headerInternal, internalLimit)
+		writeText(w, http.StatusTooManyRequests, fmt.Sprintf("Concurrent request limit exceeded: max_inflight is %d\n", limit))
 		return
 	}
-	s.run(resp, r.WithContext(call.With(r.Context(), c)))
+	s.Function.ServeHTTP(w, r)
 }
 
 // inferer avoids an interface that holds a nil one.
@@ -128,17 +132,19 @@ func (s *Server) run(resp *response, r *http.Request) {
 		}
 	}()
 	defer s.recoverPanic(resp, r)
-	s.handler(r).ServeHTTP(resp, r.WithContext(ctx))
+	s.route(resp, r.WithContext(ctx))
 	resp.finish(ctx, limit)
 }
 
-// handler is what answers a request: its models' protocol lies below /v2, if it
-// has models.
-func (s *Server) handler(r *http.Request) http.Handler {
+// route finds what answers a request: the models' protocol lies below /v2, if
+// there are models. It does not count towards max_inflight: a handler of another
+// language asks for its models there, in the middle of a request.
+func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	if p := r.URL.Path; s.Models != nil && (p == "/v2" || strings.HasPrefix(p, "/v2/")) {
-		return s.Models
+		s.Models.ServeHTTP(w, r)
+		return
 	}
-	return s.Function
+	s.serveLimited(w, r)
 }
 
 // recoverPanic answers 500 for a handler that panicked, or ends the connection

@@ -1,0 +1,123 @@
+// Package forward passes requests on to an HTTP server behind the watchdog:
+// streaming both ways, every byte as soon as it is there.
+package forward
+
+import (
+	"io"
+	"log"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"sync"
+)
+
+// copySize is how much of a body is copied at once, in bytes.
+const copySize = 64 << 10
+
+// Options say where to and how.
+type Options struct {
+	Target    *url.URL // its path goes before the request's
+	Transport http.RoundTripper
+	// Edit, if not nil, changes the request that is sent on.
+	Edit func(out *http.Request)
+	// Inspect, if not nil, sees every response before it goes out, and may change
+	// it.
+	Inspect func(*http.Response) error
+	// Fail answers when there is no response. A request whose context has ended
+	// needs no answer of it.
+	Fail func(w http.ResponseWriter, r *http.Request, err error)
+}
+
+// Handler passes requests on. When the server behind dies in the middle of a
+// body, the client's connection is aborted too.
+type Handler struct{ proxy *httputil.ReverseProxy }
+
+// New makes a handler.
+func New(o Options) *Handler {
+	return &Handler{&httputil.ReverseProxy{
+		Rewrite:        func(p *httputil.ProxyRequest) { rewrite(p, o) },
+		Transport:      o.Transport,
+		BufferPool:     &buffers{},
+		ModifyResponse: o.Inspect,
+		ErrorHandler:   o.Fail,
+		ErrorLog:       log.New(io.Discard, "", 0), // Fail and the aborted connection tell
+	}}
+}
+
+// ServeHTTP passes one request on.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		// Otherwise net/http reads the whole request before the first byte of the
+		// response goes out. Where it is not possible, that is how it is.
+		_ = http.NewResponseController(w).EnableFullDuplex()
+	}
+	h.proxy.ServeHTTP(&eager{ResponseWriter: w}, r)
+}
+
+// forwarded are the headers that a reverse proxy drops for safety. Here the
+// caller is the provider, whose word counts.
+var forwarded = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
+
+func rewrite(p *httputil.ProxyRequest, o Options) {
+	p.SetURL(o.Target)
+	p.Out.URL.RawQuery = p.In.URL.RawQuery // as it came, also where it cannot be parsed
+	p.Out.Host = p.In.Host
+	for _, name := range forwarded {
+		if v, ok := p.In.Header[name]; ok {
+			p.Out.Header[name] = v
+		}
+	}
+	if o.Edit != nil {
+		o.Edit(p.Out)
+	}
+}
+
+// eager flushes a body of known length while more of it is to come. Those of
+// unknown length are flushed by the reverse proxy, and the end of every response
+// by net/http.
+type eager struct {
+	http.ResponseWriter
+	left int64
+}
+
+func (e *eager) WriteHeader(code int) {
+	if code >= 200 {
+		e.left = contentLength(e.Header())
+	}
+	e.ResponseWriter.WriteHeader(code)
+}
+
+func (e *eager) Write(p []byte) (int, error) {
+	n, err := e.ResponseWriter.Write(p)
+	e.left -= int64(n)
+	if err == nil && e.left > 0 {
+		err = http.NewResponseController(e.ResponseWriter).Flush()
+	}
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (e *eager) Unwrap() http.ResponseWriter { return e.ResponseWriter }
+
+func contentLength(h http.Header) int64 {
+	var n int64
+	for _, c := range []byte(h.Get("Content-Length")) {
+		if c < '0' || c > '9' || n > 1<<58 {
+			return 0
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n
+}
+
+// buffers are for copying bodies.
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[copySize]byte); ok {
+		return p[:]
+	}
+	return new([copySize]byte)[:]
+}
+
+func (b *buffers) Put(p []byte) { b.pool.Put((*[copySize]byte)(p)) }
