@@ -1,0 +1,127 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr"
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/cachemgr/api/oip"
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+)
+
+// Errors of the server itself; each is wrapped with what happened.
+var (
+	errBadRequest   = errors.New("bad request")
+	errUnauthorized = errors.New("unauthorized")
+	errForbidden    = errors.New("forbidden")
+	errNoRoute      = errors.New("no such route")
+	errMethod       = errors.New("method not allowed")
+	errNotOffered   = errors.New("not offered")
+	errBodyTooLarge = errors.New("body too large")
+	errNoSpace      = errors.New("no space")
+	errNotReady     = errors.New("not ready")
+	// The size of an output may depend on the input: asking again is no use.
+	errOutputTooLarge = errors.New("outputs too large")
+)
+
+// statusClientGone is for the log and the metrics: nobody reads the answer.
+const statusClientGone = 499
+
+// retryAfter is what a caller is told to wait where the error says nothing
+// better: queues here empty within seconds.
+const retryAfter = time.Second
+
+// httpStatus is the one place where errors become statuses. A model that can
+// never be loaded is the deployment's fault, not the caller's, hence 500.
+func httpStatus(err error) int {
+	for _, m := range statusOf {
+		if errors.Is(err, m.err) {
+			return m.status
+		}
+	}
+	return http.StatusInternalServerError
+}
+
+// statusOf is searched in order: a model that failed because its file is bad is
+// a bad model.
+var statusOf = []struct {
+	err    error
+	status int
+}{
+	{context.Canceled, statusClientGone},
+	{context.DeadlineExceeded, http.StatusGatewayTimeout},
+
+	{cachemgr.ErrUnknownModel, http.StatusNotFound},
+	{cachemgr.ErrTooLarge, http.StatusInternalServerError},
+	{engine.ErrBadModel, http.StatusInternalServerError},
+	{engine.ErrBadInput, http.StatusBadRequest},
+	{cachemgr.ErrOverloaded, http.StatusServiceUnavailable},
+	{cachemgr.ErrClosed, http.StatusServiceUnavailable},
+	{cachemgr.ErrFailed, http.StatusServiceUnavailable},
+	{engine.ErrNoMemory, http.StatusServiceUnavailable},
+	{engine.ErrDeviceLost, http.StatusServiceUnavailable},
+	{engine.ErrUnavailable, http.StatusServiceUnavailable},
+
+	{errBadRequest, http.StatusBadRequest},
+	{errUnauthorized, http.StatusUnauthorized},
+	{errForbidden, http.StatusForbidden},
+	{errNoRoute, http.StatusNotFound},
+	{errMethod, http.StatusMethodNotAllowed},
+	{errNotOffered, http.StatusConflict},
+	{errBodyTooLarge, http.StatusRequestEntityTooLarge},
+	{errNoSpace, http.StatusInsufficientStorage},
+	{errNotReady, http.StatusServiceUnavailable},
+	{errOutputTooLarge, http.StatusInternalServerError},
+
+	{oip.ErrMalformed, http.StatusBadRequest},
+	{oip.ErrTooLarge, http.StatusRequestEntityTooLarge},
+	{oip.ErrNotText, http.StatusBadRequest},
+
+	{os.ErrDeadlineExceeded, http.StatusRequestTimeout}, // the body did not come
+	{io.ErrUnexpectedEOF, http.StatusBadRequest},
+}
+
+// fail answers with the error body of the Open Inference Protocol.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	status := httpStatus(err)
+	if status == statusClientGone {
+		return
+	}
+	if status >= http.StatusInternalServerError {
+		s.log.Warn("request failed", "method", r.Method, "path", r.URL.Path, "status", status,
+			"call_id", r.Header.Get(api.HeaderCallID), "error", err)
+	}
+	h := w.Header()
+	switch status {
+	case http.StatusServiceUnavailable:
+		h.Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
+	case http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", `Bearer realm="faas-gpu"`)
+	case http.StatusRequestEntityTooLarge, http.StatusRequestTimeout:
+		h.Set("Connection", "close") // the rest of the body is not wanted
+	}
+	writeJSON(w, status, oip.ErrorBody{Error: err.Error()})
+}
+
+// writeJSON answers with a small document. An error in writing is the client's
+// leaving: there is nobody to tell.
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		status, body = http.StatusInternalServerError, []byte(`{"error":"the answer could not be encoded"}`)
+	}
+	h := w.Header()
+	h["Content-Type"] = jsonType
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(status)
+	w.Write(body)
+}
+
+var jsonType = []string{"application/json"}

@@ -1,0 +1,116 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/cachemgr/api/oip"
+	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+)
+
+func (s *Server) serverMetadata(w http.ResponseWriter, r *http.Request, _ Caller) error {
+	writeJSON(w, http.StatusOK, oip.ServerMetadata{
+		Name:       "faas-gpu",
+		Version:    s.version,
+		Extensions: []string{"binary_tensor_data", "model_repository", "statistics"},
+	})
+	return nil
+}
+
+func (s *Server) live(w http.ResponseWriter, r *http.Request, _ Caller) error {
+	writeJSON(w, http.StatusOK, oip.ServerLive{Live: true})
+	return nil
+}
+
+func (s *Server) ready(w http.ResponseWriter, r *http.Request, _ Caller) error {
+	switch {
+	case s.draining():
+		return fmt.Errorf("%w: shutting down", errNotReady)
+	case len(s.manager.Status().Devices) == 0:
+		return fmt.Errorf("%w: no device", errNotReady)
+	}
+	writeJSON(w, http.StatusOK, oip.ServerReady{Ready: true})
+	return nil
+}
+
+// modelReady says whether the model can serve, which is not whether it is
+// resident: a request brings it there. A file is read once to find out.
+func (s *Server) modelReady(w http.ResponseWriter, r *http.Request, c Caller) error {
+	e, err := s.model(r, c)
+	if err != nil {
+		return err
+	}
+	if s.draining() {
+		return fmt.Errorf("%w: shutting down", errNotReady)
+	}
+	if reason := failedReason(s.manager.Status().Models[e.offer.Digest].Instances, time.Now()); reason != "" {
+		return fmt.Errorf("%w: model %q: %s", errNotReady, e.offer.Name, reason)
+	}
+	if _, err := s.specOf(r.Context(), e.file); err != nil {
+		return fmt.Errorf("%w: model %q: %w", errNotReady, e.offer.Name, err)
+	}
+	writeJSON(w, http.StatusOK, oip.ModelReady{Name: e.offer.Name, Ready: true})
+	return nil
+}
+
+// failedReason says why a model cannot serve now: it failed wherever it was
+// tried, and its retry time has not come. It is "" if a request would be tried.
+func failedReason(instances []api.InstanceStatus, now time.Time) string {
+	reason := ""
+	for _, i := range instances {
+		retry, err := time.Parse(time.RFC3339, i.RetryAt)
+		if i.State != api.StateFailed || err == nil && !now.Before(retry) {
+			return ""
+		}
+		reason = i.Reason
+	}
+	return reason
+}
+
+func (s *Server) modelMetadata(w http.ResponseWriter, r *http.Request, c Caller) error {
+	e, err := s.model(r, c)
+	if err != nil {
+		return err
+	}
+	spec, err := s.specOf(r.Context(), e.file)
+	if err != nil {
+		return fmt.Errorf("model %q: %w", e.offer.Name, err)
+	}
+	m := oip.ModelMetadata{
+		Name: e.offer.Name, Platform: s.platformOf(e.file),
+		Inputs: tensors(spec.Inputs), Outputs: tensors(spec.Outputs),
+	}
+	for _, other := range s.catalog.entriesOf(c.Function) {
+		if other.offer.Name == e.offer.Name {
+			m.Versions = append(m.Versions, other.offer.Version)
+		}
+	}
+	writeJSON(w, http.StatusOK, m)
+	return nil
+}
+
+func (s *Server) platformOf(f *file) string {
+	if f.format == engine.FormatPlan {
+		return "tensorrt_plan"
+	}
+	return s.platform
+}
+
+func tensors(specs []tensor.Spec) []oip.TensorMetadata {
+	out := make([]oip.TensorMetadata, len(specs))
+	for i, t := range specs {
+		out[i] = oip.TensorMetadata{Name: t.Name, Datatype: t.Datatype, Shape: t.Shape}
+		if t.Shape == nil {
+			out[i].Shape = []int64{} // a scalar: a list in JSON, not null
+		}
+	}
+	return out
+}
+
+// model finds the model that a request's path names, among the caller's own.
+func (s *Server) model(r *http.Request, c Caller) (*entry, error) {
+	return s.catalog.resolve(c.Function, r.PathValue("model"), r.PathValue("version"))
+}

@@ -1,0 +1,178 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr"
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/cachemgr/api/oip"
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+)
+
+// infer answers one inference for a model of the caller.
+func (s *Server) infer(w http.ResponseWriter, r *http.Request, c Caller) error {
+	arrived := time.Now()
+	e, err := s.model(r, c)
+	if err != nil {
+		return err
+	}
+	e.stats.pending.Add(1)
+	defer e.stats.pending.Add(-1)
+	call := &call{server: s, entry: e, arrived: arrived}
+	if err := call.serve(w, r); err != nil {
+		e.stats.failedWith(err, time.Since(arrived))
+		return err
+	}
+	return nil
+}
+
+// call is one inference on its way through the server.
+type call struct {
+	server  *Server
+	entry   *entry
+	arrived time.Time
+
+	request *oip.Request
+	spec    *fileSpec
+	outputs outputs
+	result  cachemgr.Result
+	timing  timing
+}
+
+func (c *call) serve(w http.ResponseWriter, r *http.Request) error {
+	limit, err := timeLeft(r.Header, c.server.limits.Run)
+	if err != nil {
+		return err
+	}
+	if c.request, err = c.server.readRequest(w, r); err != nil {
+		return err
+	}
+	defer c.request.Release()
+	ctx, cancel := context.WithDeadline(r.Context(), c.arrived.Add(limit))
+	defer cancel()
+	defer func() { c.outputs.release() }()
+	if err := c.run(ctx, engine.DeviceID(r.Header.Get(api.HeaderDeviceHint))); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("model %q: no answer within %v: %w", c.entry.offer.Name, limit, err)
+		}
+		return fmt.Errorf("model %q: %w", c.entry.offer.Name, err)
+	}
+	return c.answer(w)
+}
+
+// run computes; ctx ends it.
+func (c *call) run(ctx context.Context, hint engine.DeviceID) (err error) {
+	begin := time.Now()
+	if c.spec, err = c.server.specOf(ctx, c.entry.file); err != nil {
+		return err
+	}
+	read := time.Since(begin) // of the model, where nothing was known of it yet
+	if err := checkInputs(c.spec.Spec, c.request.Inputs); err != nil {
+		return err
+	}
+	if c.outputs, err = c.server.prepare(c.spec, c.request.Outputs); err != nil {
+		return err
+	}
+	c.timing.input = time.Since(c.arrived) - read
+	c.result, err = c.server.manager.Infer(ctx, cachemgr.Request{
+		Digest:  c.entry.offer.Digest,
+		Device:  hint,
+		Arrived: c.arrived,
+		In:      c.request.Inputs,
+		Out:     c.outputs.tensors,
+	})
+	if err != nil {
+		return err
+	}
+	c.timing.queue, c.timing.compute = c.result.Queue, c.result.Compute
+	c.timing.swap = c.result.Swap
+	if c.result.Outcome == api.CacheLoad {
+		c.timing.swap += read
+	}
+	return c.outputs.check(c.server.limits.Output)
+}
+
+// answer encodes the outputs and counts the request.
+func (c *call) answer(w http.ResponseWriter) error {
+	s, offer := c.server, &c.entry.offer
+	begin := time.Now()
+	m, err := s.codec.EncodeResponse(&oip.Response{
+		Model: offer.Name, Version: offer.Version, ID: c.request.ID, Outputs: c.outputs.tensors,
+	}, c.request.WantsBinary)
+	if err != nil {
+		return fmt.Errorf("output %w", err)
+	}
+	defer m.Release()
+	c.setHeaders(w.Header(), m)
+	now := time.Now()
+	c.timing.output, c.timing.total = now.Sub(begin), now.Sub(c.arrived)
+	c.entry.stats.succeeded(now, c.rows(), c.result.Outcome, c.timing)
+	if c.result.Outcome != api.CacheHit {
+		s.swaps.WithLabelValues(c.result.Outcome).Observe(c.timing.swap.Seconds())
+	}
+	s.write(w, m.Size(), m.WriteTo)
+	return nil
+}
+
+// rows is the number of inferences in the request: its batch size.
+func (c *call) rows() int64 {
+	if len(c.request.Inputs) == 0 {
+		return 1
+	}
+	return batch(c.spec.Spec, c.request.Inputs[0].Shape)
+}
+
+func (c *call) setHeaders(h http.Header, m *oip.Message) {
+	h["Content-Type"] = []string{m.ContentType()}
+	h["Content-Length"] = []string{strconv.FormatInt(m.Size(), 10)}
+	if n := m.HeaderSize(); n >= 0 {
+		h[oip.HeaderLength] = []string{strconv.FormatInt(n, 10)}
+	}
+	h[api.HeaderCache] = []string{c.result.Outcome}
+	h[api.HeaderDevice] = []string{string(c.result.Device)}
+	h[api.HeaderEngine] = []string{c.result.Engine}
+	h[api.HeaderTiming] = []string{api.Timing{Queue: c.timing.queue, Swap: c.timing.swap, Compute: c.timing.compute}.Format()}
+}
+
+// timeLeft is how long a request may take: the limit, or what the caller still
+// has if that is less.
+func timeLeft(h http.Header, limit time.Duration) (time.Duration, error) {
+	v := h.Get(api.HeaderDeadline)
+	if v == "" {
+		return limit, nil
+	}
+	left, err := time.ParseDuration(v)
+	if err != nil {
+		return 0, fmt.Errorf(`%w: %s is %q, not a duration such as "1.5s"`, errBadRequest, api.HeaderDeadline, v)
+	}
+	if left <= 0 {
+		return 0, fmt.Errorf("%s is %s: %w", api.HeaderDeadline, v, context.DeadlineExceeded)
+	}
+	return min(left, limit), nil
+}
+
+// readRequest reads the body. What it returns has to be released.
+func (s *Server) readRequest(w http.ResponseWriter, r *http.Request) (*oip.Request, error) {
+	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		return nil, fmt.Errorf("%w: Content-Encoding %q is not taken", errBadRequest, e)
+	}
+	headerLength := int64(-1)
+	if v := r.Header.Get(oip.HeaderLength); v != "" {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || n < 0 {
+			return nil, fmt.Errorf("%w: %s is %q, not a number of bytes", errBadRequest, oip.HeaderLength, v)
+		}
+		headerLength = n
+	}
+	request, err := s.codec.ReadRequest(r.Body, r.ContentLength, headerLength)
+	if err != nil {
+		return nil, err
+	}
+	bodyDone(w)
+	return request, nil
+}

@@ -1,0 +1,98 @@
+package server
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"sync"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+)
+
+// pendingFor is how long a function has to bring what it offered.
+const pendingFor = time.Hour
+
+// maxNonces is how many challenges of one function may be open: its replicas
+// each get their own.
+const maxNonces = 4 * maxModels
+
+// pending knows which offers wait for a proof or an upload.
+type pending struct {
+	mu        sync.Mutex
+	functions map[api.FunctionRef]*waiting
+}
+
+// waiting is what one function still has to bring.
+type waiting struct {
+	until  time.Time
+	offers []api.Offer
+	nonces map[string]string // open challenges, to the digest each is about
+}
+
+func newPending() *pending { return &pending{functions: make(map[api.FunctionRef]*waiting)} }
+
+// replace sets the offers that wait: those of the newest offer. Challenges stay
+// open, they may be another replica's. What is overdue is forgotten.
+func (p *pending) replace(ref api.FunctionRef, offers []api.Offer, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for other, w := range p.functions {
+		if now.After(w.until) {
+			delete(p.functions, other)
+		}
+	}
+	w := p.functions[ref]
+	switch {
+	case w == nil && len(offers) == 0:
+		return
+	case w == nil:
+		w = &waiting{nonces: make(map[string]string)}
+		p.functions[ref] = w
+	}
+	w.until, w.offers = now.Add(pendingFor), offers
+}
+
+// challenge makes a nonce for a digest that ref offers; ok is false where too
+// many are open.
+func (p *pending) challenge(ref api.FunctionRef, digest string) (nonce string, ok bool) {
+	random := make([]byte, 32)
+	rand.Read(random) // never fails
+	nonce = base64.StdEncoding.EncodeToString(random)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.functions[ref]
+	if w == nil || len(w.nonces) >= maxNonces {
+		return "", false
+	}
+	w.nonces[nonce] = digest
+	return nonce, true
+}
+
+// redeem uses a challenge up. It reports whether ref has one for this digest.
+func (p *pending) redeem(ref api.FunctionRef, nonce, digest string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.functions[ref]
+	if w == nil || w.nonces[nonce] != digest {
+		return false
+	}
+	delete(w.nonces, nonce)
+	return true
+}
+
+// offers lists what ref offers under a digest.
+func (p *pending) offers(ref api.FunctionRef, digest string) []api.Offer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.functions[ref]
+	if w == nil {
+		return nil
+	}
+	var out []api.Offer
+	for _, o := range w.offers {
+		if o.Digest == digest {
+			out = append(out, o)
+		}
+	}
+	return out
+}
