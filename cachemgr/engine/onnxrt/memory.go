@@ -1,0 +1,119 @@
+package onnxrt
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// mapMemory returns n bytes from the system, zero and not yet there: a page
+// takes memory once it is written.
+func mapMemory(n int) ([]byte, error) {
+	return unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+}
+
+// unmap gives back what mapMemory returned.
+func unmap(memory []byte) error { return unix.Munmap(memory) }
+
+// hostMemory is what the system has, and what it would still give, in bytes: the
+// smaller of the machine's and the control group's. root is "/".
+func hostMemory(root fs.FS) (total, free int64, err error) {
+	total, free, err = machineMemory(root)
+	if err != nil {
+		return 0, 0, err
+	}
+	if limit, used, ok := groupMemory(root); ok && limit < total {
+		total, free = limit, min(free, max(limit-used, 0))
+	}
+	return total, free, nil
+}
+
+func machineMemory(root fs.FS) (total, free int64, err error) {
+	f, err := root.Open("proc/meminfo")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer f.Close()
+	total, free = -1, -1
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		var n int64
+		switch words := strings.Fields(lines.Text()); {
+		case len(words) < 2:
+		case words[0] == "MemTotal:":
+			if n, err = strconv.ParseInt(words[1], 10, 64); err == nil {
+				total = n << 10
+			}
+		case words[0] == "MemAvailable:":
+			if n, err = strconv.ParseInt(words[1], 10, 64); err == nil {
+				free = n << 10
+			}
+		}
+	}
+	if total < 0 || free < 0 {
+		return 0, 0, errors.New("/proc/meminfo does not state MemTotal and MemAvailable")
+	}
+	return total, free, nil
+}
+
+// groupMemory is the tightest limit of the process's control group and those
+// above it, and what is used there.
+func groupMemory(root fs.FS) (limit, used int64, ok bool) {
+	own, err := fs.ReadFile(root, "proc/self/cgroup")
+	if err != nil {
+		return 0, 0, false
+	}
+	for line := range strings.Lines(string(own)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) != 3 {
+			continue
+		}
+		base, limitFile, usedFile := "sys/fs/cgroup", "memory.max", "memory.current"
+		switch {
+		case parts[0] == "0" && parts[1] == "":
+		case hasWord(parts[1], "memory"):
+			base, limitFile, usedFile = "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+		default:
+			continue
+		}
+		for group := path.Clean("/" + parts[2]); ; group = path.Dir(group) {
+			folder := path.Join(base, group)
+			l, lerr := readNumber(root, path.Join(folder, limitFile))
+			u, uerr := readNumber(root, path.Join(folder, usedFile))
+			if lerr == nil && uerr == nil && (!ok || l < limit) {
+				limit, used, ok = l, u, true
+			}
+			if group == "/" {
+				break
+			}
+		}
+	}
+	return limit, used, ok
+}
+
+func hasWord(list, word string) bool {
+	for w := range strings.SplitSeq(list, ",") {
+		if w == word {
+			return true
+		}
+	}
+	return false
+}
+
+// readNumber fails for "max", which is no limit.
+func readNumber(root fs.FS, name string) (int64, error) {
+	b, err := fs.ReadFile(root, name)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", name, err)
+	}
+	return n, nil
+}

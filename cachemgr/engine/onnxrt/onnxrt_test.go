@@ -1,0 +1,125 @@
+package onnxrt
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine/enginetest"
+	"github.com/faas-gpu/faas-gpu/stack/modelgen"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// libraryPath is where the Makefile puts the library, unless ONNXRUNTIME_LIB
+// names another.
+func libraryPath(t testing.TB) string {
+	t.Helper()
+	path := os.Getenv("ONNXRUNTIME_LIB")
+	if path == "" {
+		path = "../../../.build/onnxruntime/libonnxruntime.so"
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("no ONNX Runtime (stack/deps/onnxruntime.sh .build/onnxruntime installs it): %v", err)
+	}
+	return path
+}
+
+func newEngine(t testing.TB, o Options) *Engine {
+	t.Helper()
+	o.Library = libraryPath(t)
+	e, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// write makes a model file.
+func write(t testing.TB, s modelgen.Spec) engine.Model {
+	t.Helper()
+	var b bytes.Buffer
+	if err := modelgen.Write(&b, s); err != nil {
+		t.Fatal(err)
+	}
+	return save(t, string(s.Family), b.Bytes())
+}
+
+func save(t testing.TB, name string, file []byte) engine.Model {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name+".onnx")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return engine.Model{Name: name, Path: path, Format: engine.FormatONNX}
+}
+
+func TestConformance(t *testing.T) {
+	enginetest.Run(t, func(t *testing.T) (engine.Engine, enginetest.Fixtures) {
+		e := newEngine(t, Options{Threads: 1})
+		endless := write(t, modelgen.Spec{Family: modelgen.Endless})
+		return e, enginetest.Fixtures{
+			Device: CPU,
+			Models: []engine.Model{
+				write(t, modelgen.Spec{Family: modelgen.SqueezeNet, Seed: 1, Width: 0.25, Resolution: 32}),
+				write(t, modelgen.Spec{Family: modelgen.MobileNetV2, Seed: 2, Width: 0.25, Resolution: 32}),
+				write(t, modelgen.Spec{Family: modelgen.ResNet18, Seed: 3, Width: 0.125, Resolution: 32}),
+				write(t, modelgen.Spec{Family: modelgen.ResNet50, Seed: 4, Width: 0.125, Resolution: 32}),
+				write(t, modelgen.Spec{Family: modelgen.VGG16, Seed: 5, Width: 0.125, Resolution: 32}),
+			},
+			Dynamic:     write(t, modelgen.Spec{Family: modelgen.Scale, Seed: 1}),
+			Endless:     &endless,
+			Huge:        hugeModel(t),
+			FailingLoad: unknownOperator(t),
+			Held:        func() int64 { debug.FreeOSMemory(); return residentBytes(t) },
+		}
+	})
+}
+
+func hugeModel(t testing.TB) *enginetest.HugeModel {
+	return &enginetest.HugeModel{
+		Model: write(t, modelgen.Spec{Family: modelgen.Huge}),
+		Input: func(huge bool) []tensor.Tensor {
+			n := uint64(1000)
+			if huge {
+				n = 1 << 42 // floats: sixteen terabytes
+			}
+			return []tensor.Tensor{int64Input("n", n)}
+		},
+	}
+}
+
+func int64Input(name string, v uint64) tensor.Tensor {
+	return tensor.Tensor{Name: name, Datatype: tensor.Int64, Shape: []int64{1}, Data: binary.LittleEndian.AppendUint64(nil, v)}
+}
+
+// unknownOperator is a well-formed file that no session can be made of.
+func unknownOperator(t testing.TB) *engine.Model {
+	var b bytes.Buffer
+	if err := modelgen.Write(&b, modelgen.Spec{Family: modelgen.Relu}); err != nil {
+		t.Fatal(err)
+	}
+	m := save(t, "unknown", bytes.Replace(b.Bytes(), []byte("Relu"), []byte("Rule"), 1))
+	return &m
+}
+
+// residentBytes is what the system counts for this process.
+func residentBytes(t testing.TB) int64 {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pages int64
+	for _, c := range bytes.Fields(b)[1] {
+		pages = pages*10 + int64(c-'0')
+	}
+	return pages * int64(os.Getpagesize())
+}

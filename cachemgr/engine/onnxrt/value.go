@@ -1,0 +1,121 @@
+package onnxrt
+
+import (
+	"encoding/binary"
+	"unsafe"
+
+	ort "github.com/yalue/onnxruntime_go"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
+)
+
+// scalarSupported reports whether the binding has tensors without dimensions of
+// this datatype.
+func scalarSupported(d tensor.Datatype) bool {
+	return d != tensor.FP16 && d != tensor.BF16
+}
+
+// newScalar makes a value without dimensions. It holds a copy of data.
+func newScalar(d tensor.Datatype, data []byte) (ort.Value, error) {
+	switch d {
+	case tensor.Bool:
+		return scalarOf[bool](data)
+	case tensor.Uint8:
+		return scalarOf[uint8](data)
+	case tensor.Uint16:
+		return scalarOf[uint16](data)
+	case tensor.Uint32:
+		return scalarOf[uint32](data)
+	case tensor.Uint64:
+		return scalarOf[uint64](data)
+	case tensor.Int8:
+		return scalarOf[int8](data)
+	case tensor.Int16:
+		return scalarOf[int16](data)
+	case tensor.Int32:
+		return scalarOf[int32](data)
+	case tensor.Int64:
+		return scalarOf[int64](data)
+	case tensor.FP64:
+		return scalarOf[float64](data)
+	}
+	return scalarOf[float32](data)
+}
+
+func scalarOf[T ort.TensorData](data []byte) (ort.Value, error) {
+	var v T
+	if _, err := binary.Decode(data, binary.LittleEndian, &v); err != nil {
+		return nil, err
+	}
+	return ort.NewScalar(v)
+}
+
+// readScalar copies what the runtime has computed into data.
+func readScalar(v ort.Value, data []byte) {
+	switch s := v.(type) {
+	case *ort.Scalar[bool]:
+		putScalar(data, s.GetData())
+	case *ort.Scalar[uint8]:
+		putScalar(data, s.GetData())
+	case *ort.Scalar[uint16]:
+		putScalar(data, s.GetData())
+	case *ort.Scalar[uint32]:
+		putScalar(data, s.GetData())
+	case *ort.Scalar[uint64]:
+		putScalar(data, s.GetData())
+	case *ort.Scalar[int8]:
+		putScalar(data, s.GetData())
+	case *ort.Scalar[int16]:
+		putScalar(data, s.GetData())
+	case *ort.Scalar[int32]:
+		putScalar(data, s.GetData())
+	case *ort.Scalar[int64]:
+		putScalar(data, s.GetData())
+	case *ort.Scalar[float32]:
+		putScalar(data, s.GetData())
+	case *ort.Scalar[float64]:
+		putScalar(data, s.GetData())
+	}
+}
+
+func putScalar[T ort.TensorData](data []byte, v T) {
+	*(*T)(unsafe.Pointer(unsafe.SliceData(data))) = v
+}
+
+// contents are the bytes and the shape of a value that the runtime allocated and
+// the binding has copied into Go's memory.
+func contents(v ort.Value) ([]byte, []int64) {
+	shape := v.GetShape()
+	switch t := v.(type) {
+	case *ort.Tensor[bool]:
+		return bytesOf(t.GetData()), shape
+	case *ort.Tensor[uint8]:
+		return bytesOf(t.GetData()), shape
+	case *ort.Tensor[uint16]:
+		return bytesOf(t.GetData()), shape
+	case *ort.Tensor[uint32]:
+		return bytesOf(t.GetData()), shape
+	case *ort.Tensor[uint64]:
+		return bytesOf(t.GetData()), shape
+	case *ort.Tensor[int8]:
+		return bytesOf(t.GetData()), shape
+	case *ort.Tensor[int16]:
+		return bytesOf(t.GetData()), shape
+	case *ort.Tensor[int32]:
+		return bytesOf(t.GetData()), shape
+	case *ort.Tensor[int64]:
+		return bytesOf(t.GetData()), shape
+	case *ort.Tensor[float32]:
+		return bytesOf(t.GetData()), shape
+	case *ort.Tensor[float64]:
+		return bytesOf(t.GetData()), shape
+	}
+	return []byte{}, shape // 16-bit floats: see mustRepeat
+}
+
+func bytesOf[T ort.TensorData](data []T) []byte {
+	if len(data) == 0 {
+		return []byte{}
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(data))), len(data)*int(unsafe.Sizeof(data[0])))
+}
