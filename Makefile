@@ -70,10 +70,10 @@ $(BIN)/fwatchdog: $(SOURCES) | check-tools
 	@echo "build fwatchdog"; CGO_ENABLED=0 go build -trimpath -o $@ ./watchdog/cmd/fwatchdog
 
 $(BIN)/faas-gpu-embedded: $(SOURCES) | check-tools
-	@echo "build faas-gpu-embedded"; CGO_ENABLED=1 go build -trimpath -o $@ ./stack/embedded/cmd/faas-gpu-embedded
+	@echo "build faas-gpu-embedded"; CGO_ENABLED=1 go build -trimpath -o $@ ./stack/embedded
 
 $(BIN)/faas-gpu-demo: $(SOURCES) | check-tools
-	@echo "build faas-gpu-demo"; CGO_ENABLED=1 go build -trimpath -o $@ ./stack/demo/cmd/faas-gpu-demo
+	@echo "build faas-gpu-demo"; CGO_ENABLED=1 go build -trimpath -o $@ ./stack/demo
 
 $(SHIMS)/docker: $(SOURCES) | check-tools
 	@echo "build docker"; CGO_ENABLED=0 go build -trimpath -o $@ ./stack/docker
