@@ -8,9 +8,44 @@
 //
 //	resident + loading + draining + residual <= budget    on every device, always
 //
-// The manager's lock guards its maps and counters only; no engine, file or
-// network call happens under it. A caller claims under the lock, acts outside,
-// and commits under the lock.
+// (unless a model turns out to be larger than its engine said: then others leave
+// at once, or it does.)
+//
+// # States
+//
+// A file is in host memory or not (entry.go: phase), and on each device or not
+// (entry.go: slotState):
+//
+//	onDisk -> opening -> staged -> unstaging -> onDisk
+//	absent -> loading -> resident -> draining -> closing -> absent
+//
+// A resident model gives leases, one for each request, from before the request
+// waits for its turn to compute until it has its output. A draining model gives
+// none; it leaves with its last one. A retiring model drains everywhere and then
+// leaves host memory.
+//
+// # Who waits for what
+//
+// A call that cannot go on holds a ticket, and the ticket is in one list: the
+// model's (to be opened), the slot's (to be loaded) or the device's (to compute).
+// Models wait for host bytes, and slots for device bytes, first come first
+// served; requests for resident models do not wait there. Bytes are made free in
+// the order of the policy: by idle models first, and if these do not suffice by
+// models in use, which drain. So whoever waits first gets its bytes after a
+// bounded number of runs. There is no circle: computing waits for computing only;
+// device bytes wait for computing; host bytes wait for both.
+//
+// # Locks
+//
+// Manager.mu guards everything in this package but the last snapshot. No call of
+// an engine, no file, no network and no channel operation that can block happens
+// under it. What has to happen outside is done in two halves: claimed under the
+// lock (a state and its bytes), done by a goroutine of engineCall, committed
+// under the lock; then pump looks what can go on. A state in the middle (opening,
+// loading, closing, unstaging) belongs to that goroutine: others may only leave
+// wishes (retiring, tickets), which the commit sees to. board.building is taken
+// before Manager.mu and guards the making of snapshots. Engines have locks of
+// their own, which are never held when they call, because they never call.
 //
 // The protocol around it is in server, the files in store, the order of eviction
 // in policy, and what computes behind the contract in engine.

@@ -1,0 +1,191 @@
+package cachemgr
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+)
+
+// Infer runs one request. It waits for the model to be resident and for its turn
+// on the device; ctx ends the wait and the run.
+//
+// Errors: ErrUnknownModel, ErrOverloaded, ErrTooLarge, ErrFailed, ErrClosed,
+// those of package engine, and ctx's.
+func (m *Manager) Infer(ctx context.Context, r Request) (Result, error) {
+	if err := ctx.Err(); err != nil {
+		return Result{}, err
+	}
+	now := time.Now()
+	if r.Arrived.IsZero() {
+		r.Arrived = now
+	}
+	m.mu.Lock()
+	mod, d, err := m.admit(r.Digest, r.Device, now)
+	if err != nil {
+		m.mu.Unlock()
+		return Result{}, err
+	}
+	s := mod.slots[d.index]
+	res := Result{Outcome: s.outcome(r.Arrived), Engine: m.cfg.Engine.Name()}
+	if s.state == slotResident && d.running < m.cfg.Concurrency && s.mayRun() {
+		// Whoever waits on the device cannot run now: dispatch has seen to it.
+		s.leases++
+		s.running++
+		d.running++
+		m.calls++
+		m.used(mod, d, res.Outcome, now)
+		m.mu.Unlock()
+		return m.run(ctx, s, r, res)
+	}
+	t, err := m.enqueue(mod, d, toRun, r.Device, now)
+	if err == nil {
+		m.used(mod, d, res.Outcome, now)
+	}
+	m.mu.Unlock()
+	if err != nil {
+		return Result{}, err
+	}
+	if err := m.wait(ctx, t, m.cfg.QueueTimeout); err != nil {
+		return Result{}, err
+	}
+	res.Swap = t.swap
+	res.Queue = max(time.Since(now)-t.swap, 0)
+	return m.run(ctx, t.slot, r, res)
+}
+
+// outcome says where a request that came at a time found its model.
+func (s *slot) outcome(arrived time.Time) string {
+	mod := s.model
+	switch {
+	case mod.phase != staged || mod.retiring || mod.openEnded.After(arrived):
+		return api.CacheLoad
+	case s.state == slotResident:
+		return api.CacheHit
+	default:
+		return api.CacheSwap
+	}
+}
+
+// used counts a request that was admitted.
+func (m *Manager) used(mod *model, d *device, outcome string, now time.Time) {
+	switch outcome {
+	case api.CacheHit:
+		mod.stats.Hits++
+	case api.CacheSwap:
+		mod.stats.Swaps++
+	default:
+		mod.stats.Loads++
+	}
+	mod.lastUsed = now
+	d.order.Touch(mod.key)
+	m.host.order.Touch(mod.key)
+	m.mark(mod)
+}
+
+// errPanicked is what a request counts as whose engine panicked; the panic goes
+// on to the caller, the lease does not stay behind.
+var errPanicked = errors.New("the engine panicked")
+
+// run computes. The caller has a lease and its turn; both end here.
+func (m *Manager) run(ctx context.Context, s *slot, r Request, res Result) (Result, error) {
+	res.Device = s.dev.ID
+	began, err := time.Now(), errPanicked
+	defer func() { m.finish(s, res.Compute, err) }()
+	err = s.instance.Run(ctx, r.In, r.Out)
+	res.Compute = time.Since(began)
+	return res, err
+}
+
+func (m *Manager) finish(s *slot, took time.Duration, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.end(s, took, err)
+}
+
+// end gives a turn and its lease back.
+func (m *Manager) end(s *slot, took time.Duration, err error) {
+	d, mod := s.dev, s.model
+	s.running--
+	d.running--
+	m.calls--
+	mod.stats.ComputeNs += took.Nanoseconds()
+	if err != nil {
+		mod.stats.Failures++
+	}
+	m.release(s)
+	if errors.Is(err, engine.ErrDeviceLost) {
+		m.lose(d, err)
+		m.pump()
+	}
+	m.dispatch(d)
+	m.mark(mod)
+}
+
+// Load makes a model resident and returns when it is, or with the reason why
+// not. device is a hint. It waits for as long as ctx lets it.
+func (m *Manager) Load(ctx context.Context, digest string, device engine.DeviceID) error {
+	now := time.Now()
+	m.mu.Lock()
+	mod, d, err := m.admit(digest, device, now)
+	if err != nil {
+		m.mu.Unlock()
+		return err
+	}
+	if s := mod.slots[d.index]; s.state == slotResident {
+		d.order.Touch(mod.key)
+		m.host.order.Touch(mod.key)
+		m.mu.Unlock()
+		return nil
+	}
+	t, err := m.enqueue(mod, d, toLoad, device, now)
+	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return m.wait(ctx, t, 0)
+}
+
+// Spec describes a model. What is not known yet is found by staging the model,
+// and for a file that says nothing before it was loaded, by loading it.
+func (m *Manager) Spec(ctx context.Context, digest string) (engine.Spec, error) {
+	spec, t, err := m.knownSpec(digest)
+	if err == nil && t != nil {
+		if err = m.wait(ctx, t, m.cfg.QueueTimeout); err == nil {
+			spec, _, err = m.knownSpec(digest)
+		}
+	}
+	if err != nil || spec.Known {
+		return spec, err
+	}
+	if err := m.Load(ctx, digest, ""); err != nil {
+		return engine.Spec{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	mod, err := m.find(digest)
+	if err != nil {
+		return engine.Spec{}, err
+	}
+	return mod.spec, nil
+}
+
+// knownSpec returns a model's spec, or a ticket for it to be staged first.
+func (m *Manager) knownSpec(digest string) (engine.Spec, *ticket, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	mod, err := m.find(digest)
+	if err != nil {
+		return engine.Spec{}, nil, err
+	}
+	if mod.spec.Known || mod.phase == staged {
+		return mod.spec, nil, nil
+	}
+	if err := m.refuseOpen(mod, time.Now()); err != nil {
+		return engine.Spec{}, nil, err
+	}
+	t, err := m.enqueue(mod, nil, toDescribe, "", time.Now())
+	return engine.Spec{}, t, err
+}

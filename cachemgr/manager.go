@@ -1,0 +1,236 @@
+package cachemgr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+)
+
+// Manager decides which models are where. Make one with New; its methods may be
+// called at the same time.
+type Manager struct {
+	cfg  Config
+	log  *slog.Logger
+	base context.Context // of engine calls that no single request owns
+	stop context.CancelFunc
+
+	mu      sync.Mutex        // see the package comment
+	models  map[string]*model // by digest
+	entries map[string]*model // by key: also those forgotten that still hold bytes
+	devices []*device
+	host    hostPool
+
+	serial  uint64 // entries made
+	tickets uint64 // tickets made
+	calls   int    // Infer, Load and Spec that wait or run
+	waiting int    // those of them that wait
+	ops     int    // Open, Load and Close of the engine that are going on
+	closed  bool
+
+	board board
+}
+
+// New asks the engine for its devices and returns a manager of them. Nothing is
+// opened yet.
+func New(cfg Config) (*Manager, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cfg.LoadTimeout)
+	defer cancel()
+	found, err := cfg.Engine.Devices(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("devices of %s: %w", cfg.Engine.Name(), err)
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%s has no device: %w", cfg.Engine.Name(), engine.ErrUnavailable)
+	}
+	m := &Manager{
+		cfg: cfg, log: cfg.Log,
+		models: map[string]*model{}, entries: map[string]*model{},
+		host: hostPool{budget: cfg.HostBudget, order: cfg.Policy()},
+	}
+	for i, d := range found {
+		budget := cfg.DeviceBudget(d)
+		if budget <= 0 {
+			return nil, fmt.Errorf("budget of device %s is %d bytes, must be positive", d.ID, budget)
+		}
+		m.devices = append(m.devices, &device{
+			Device: d, index: i, order: cfg.Policy(), run: &fifo{},
+			ledger: ledger{budget: budget, overhead: d.Overhead},
+		})
+	}
+	m.base, m.stop = context.WithCancel(context.Background())
+	m.board.generation = 1
+	return m, nil
+}
+
+// Add makes a model known; its file is opened when it is first needed. A model
+// that is known already gets the new name and path, for its next opening.
+func (m *Manager) Add(add Model) error {
+	if add.Digest == "" || add.Path == "" || add.Size < 0 {
+		return fmt.Errorf("model %q: digest, path and size are required, got %q, %q, %d", add.Name, add.Digest, add.Path, add.Size)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return ErrClosed
+	}
+	if mod, ok := m.models[add.Digest]; ok {
+		mod.Model = add
+		return nil
+	}
+	m.serial++
+	mod := &model{Model: add, key: strconv.FormatUint(m.serial, 36)}
+	for _, d := range m.devices {
+		mod.slots = append(mod.slots, &slot{model: mod, dev: d})
+	}
+	m.models[add.Digest], m.entries[mod.key] = mod, mod
+	m.mark(mod)
+	return nil
+}
+
+// Forget removes a model: requests that come later get ErrUnknownModel, those
+// that wait get it now, those that run or are about to finish. Its bytes are
+// given back in the background. A model that is not known is no error.
+func (m *Manager) Forget(digest string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	mod, ok := m.models[digest]
+	if !ok {
+		return nil
+	}
+	delete(m.models, digest)
+	mod.gone, mod.pinned = true, false
+	m.unmark(mod)
+	m.failWaiting(mod, fmt.Errorf("%s was removed: %w", mod.Name, ErrUnknownModel))
+	m.retire(mod)
+	m.dropIfGone(mod)
+	m.pump()
+	return nil
+}
+
+// dropIfGone forgets the entry of a forgotten model that holds nothing any more.
+func (m *Manager) dropIfGone(mod *model) {
+	if mod.gone && mod.phase == onDisk {
+		delete(m.entries, mod.key)
+	}
+}
+
+// Unload evicts a model from all devices and from host memory, and returns when
+// that is done or ctx ends. The model stays known; requests wait until it has
+// left and then bring it back.
+func (m *Manager) Unload(ctx context.Context, digest string) error {
+	m.mu.Lock()
+	mod, err := m.find(digest)
+	if err != nil {
+		m.mu.Unlock()
+		return err
+	}
+	before := mod.unstagings
+	out := mod.phase == onDisk
+	m.retire(mod)
+	m.pump()
+	m.mu.Unlock()
+	if out {
+		return nil
+	}
+	return m.await(ctx, func() bool { return mod.unstagings != before })
+}
+
+// Pin protects a model from being a victim, or ends that. Pinned models may take
+// half of the budgets; more is engine.ErrNoMemory. Pin loads nothing.
+func (m *Manager) Pin(digest string, on bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	mod, err := m.find(digest)
+	if err != nil {
+		return err
+	}
+	if on == mod.pinned {
+		return nil
+	}
+	mod.pinned = on
+	if on {
+		if err := m.checkPins(); err != nil {
+			mod.pinned = false
+			return fmt.Errorf("pin %s: %w", mod.Name, err)
+		}
+	}
+	m.mark(mod)
+	m.pump()
+	return nil
+}
+
+// find is the model of a digest, for a new call.
+func (m *Manager) find(digest string) (*model, error) {
+	if m.closed {
+		return nil, ErrClosed
+	}
+	mod, ok := m.models[digest]
+	if !ok {
+		return nil, fmt.Errorf("%s: %w", digest, ErrUnknownModel)
+	}
+	return mod, nil
+}
+
+// await returns when cond holds, or with ctx's error. cond is called with the
+// lock held, after every change.
+func (m *Manager) await(ctx context.Context, cond func() bool) error {
+	for {
+		m.mu.Lock()
+		if cond() {
+			m.mu.Unlock()
+			return nil
+		}
+		changed := m.board.next()
+		m.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// engineCall runs one call of the engine and its commit in the background. The
+// lock is held by the caller, and again by commit; not by call.
+func (m *Manager) engineCall(call func(ctx context.Context) (commit func())) {
+	m.ops++
+	go func() {
+		ctx, cancel := context.WithTimeout(m.base, m.cfg.LoadTimeout)
+		defer cancel()
+		commit := call(ctx)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.ops--
+		commit()
+		m.pump()
+		m.board.touch()
+	}()
+}
+
+// pump starts what can start now that something has changed. Devices come first:
+// what fails there may be what host memory waits for.
+func (m *Manager) pump() {
+	for _, d := range m.devices {
+		m.pumpDevice(d)
+	}
+	m.pumpHost()
+}
+
+// isClosing reports whether err is the end of the manager, not of the model.
+func (m *Manager) isClosing(err error) bool {
+	return m.base.Err() != nil && errors.Is(err, context.Canceled)
+}
+
+func (m *Manager) note(f *failure, err error) {
+	f.note(err, time.Now(), m.cfg.RetryMin, m.cfg.RetryMax)
+}

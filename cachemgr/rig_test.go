@@ -1,0 +1,280 @@
+package cachemgr
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/cachemgr/internal/testengine"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rig is a manager over a test engine whose calls a test can hold.
+type rig struct {
+	*testing.T
+	engine *testengine.Engine
+	m      *Manager
+	growth bool // models may turn out larger than they said: budgets can be passed for a moment
+
+	mu    sync.Mutex
+	gates map[testengine.Call]chan error
+}
+
+// newRig makes a manager with a device "cpu" of 100 bytes and a host pool of 1000
+// bytes, unless change says otherwise.
+func newRig(t *testing.T, change ...func(*Config, *testengine.Engine)) *rig {
+	t.Helper()
+	r := &rig{T: t, engine: testengine.New(t.Errorf), gates: map[testengine.Call]chan error{}}
+	cfg := Config{
+		Engine: r.engine, HostBudget: 1000,
+		DeviceBudget: func(engine.Device) int64 { return 100 },
+	}
+	r.engine.Before = r.pass
+	for _, c := range change {
+		c(&cfg, r.engine)
+	}
+	m, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.m = m
+	r.engine.After = func(testengine.Call) { r.check() }
+	return r
+}
+
+// inBubble runs a test in which time passes only when all wait.
+func inBubble(t *testing.T, test func(r *rig), change ...func(*Config, *testengine.Engine)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, change...)
+		test(r)
+		r.closeEmpty()
+	})
+}
+
+// pass waits at a call's gate, if it has one.
+func (r *rig) pass(ctx context.Context, c testengine.Call) error {
+	r.mu.Lock()
+	gate := r.gates[c]
+	r.mu.Unlock()
+	if gate == nil {
+		return nil
+	}
+	select {
+	case err := <-gate:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// hold stops the calls of a kind until a result is sent to the channel, or it is
+// closed for good.
+func (r *rig) hold(op testengine.Op, model string) chan error {
+	gate := make(chan error)
+	c := testengine.Call{Op: op, Model: model}
+	if op == testengine.Load || op == testengine.Run || op == testengine.Evict {
+		c.Device = "cpu"
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gates[c] = gate
+	return gate
+}
+
+// add makes a model of a size known; it takes as much host memory.
+func (r *rig) add(name string, size int64) {
+	r.Helper()
+	r.addAs(name, testengine.Model{Cost: engine.Cost{Peak: size, Resident: size, Host: size}})
+}
+
+func (r *rig) addAs(name string, model testengine.Model) {
+	r.Helper()
+	r.engine.Define(name, model)
+	err := r.m.Add(Model{Digest: name, Name: name, Path: name, Format: engine.FormatONNX, Size: model.Cost.Host})
+	if err != nil {
+		r.Fatal(err)
+	}
+}
+
+// infer runs one request and compares its output.
+func (r *rig) infer(ctx context.Context, name string) (Result, error) {
+	in := []byte(fmt.Sprintf("%-100s", name))
+	out := []tensor.Tensor{{Name: "y"}}
+	res, err := r.m.Infer(ctx, Request{
+		Digest: name,
+		In:     []tensor.Tensor{{Name: "x", Datatype: tensor.Uint8, Shape: []int64{100}, Data: in}},
+		Out:    out,
+	})
+	if err == nil && !bytes.Equal(out[0].Data, testengine.Expect(name, in)) {
+		r.Errorf("wrong output of %s", name)
+	}
+	return res, err
+}
+
+// want runs one request that must end with an outcome.
+func (r *rig) want(name, outcome string) Result {
+	r.Helper()
+	res, err := r.infer(r.Context(), name)
+	if err != nil || res.Outcome != outcome {
+		r.Fatalf("infer %s: outcome %q and error %v, want %q", name, res.Outcome, err, outcome)
+	}
+	return res
+}
+
+// pending is a request in the background.
+type pending struct {
+	res    Result
+	err    error
+	done   chan struct{}
+	cancel context.CancelFunc
+}
+
+// start begins a request and returns when it waits or is done.
+func (r *rig) start(name string) *pending {
+	ctx, cancel := context.WithCancel(r.Context())
+	p := &pending{done: make(chan struct{}), cancel: cancel}
+	go func() {
+		defer close(p.done)
+		defer cancel()
+		p.res, p.err = r.infer(ctx, name)
+	}()
+	synctest.Wait()
+	return p
+}
+
+func (p *pending) wait() (Result, error) {
+	<-p.done
+	return p.res, p.err
+}
+
+func (p *pending) isDone() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// state of a model on the device "cpu", as a status shows it.
+func (r *rig) state(name string) api.State {
+	st, ok := r.m.Status().Models[name]
+	switch {
+	case !ok:
+		return "unknown"
+	case len(st.Instances) > 0:
+		return st.Instances[0].State
+	case st.Staged:
+		return api.StateStaged
+	}
+	return api.StateAbsent
+}
+
+func (r *rig) wantState(name string, want api.State) {
+	r.Helper()
+	synctest.Wait()
+	if got := r.state(name); got != want {
+		r.Errorf("%s is %s, want %s", name, got, want)
+	}
+}
+
+// closeEmpty closes the manager, which must give everything back.
+func (r *rig) closeEmpty() {
+	r.Helper()
+	if err := r.m.Close(r.Context()); err != nil {
+		r.Errorf("close: %v", err)
+	}
+	st := r.m.Status()
+	for _, d := range st.Devices {
+		held, host := r.engine.Bytes(engine.DeviceID(d.ID))
+		if n := d.Resident + d.Loading + d.Draining + d.Residual; n != 0 || held != 0 || host != 0 || st.Host.Used != 0 {
+			r.Errorf("after close: ledger %d, device %d, host pool %d, host %d bytes", n, held, st.Host.Used, host)
+		}
+	}
+	if err := r.engine.Close(); err != nil {
+		r.Error(err)
+	}
+}
+
+// check holds the manager's books against each other.
+func (r *rig) check() {
+	m := r.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	host, waiting := int64(0), 0
+	for _, mod := range m.entries {
+		host += mod.hostBytes
+		waiting += len(mod.waiting)
+		if mod.queued != slices.Contains(m.host.waiting, mod) || mod.queued && mod.phase != onDisk {
+			r.Errorf("%s: queued for host memory is %v in phase %d", mod.Name, mod.queued, mod.phase)
+		}
+		if len(mod.waiting) > 0 && mod.phase == onDisk && !mod.queued || len(mod.waiting) > 0 && mod.phase == staged && !mod.retiring {
+			r.Errorf("%s: %d tickets are forgotten in phase %d", mod.Name, len(mod.waiting), mod.phase)
+		}
+	}
+	if host != m.host.used || !r.growth && host > m.host.budget {
+		r.Errorf("host pool counts %d bytes, models have %d, budget %d", m.host.used, host, m.host.budget)
+	}
+	for _, d := range m.devices {
+		waiting += r.checkDevice(d)
+	}
+	if waiting != m.waiting {
+		r.Errorf("%d tickets in lists, %d counted", waiting, m.waiting)
+	}
+}
+
+func (r *rig) checkDevice(d *device) (waiting int) {
+	var sum ledger
+	running, leases := 0, 0
+	order := slices.Collect(d.order.Victims())
+	for _, mod := range r.m.entries {
+		s := mod.slots[d.index]
+		switch s.state {
+		case slotAbsent:
+			sum.residual += s.residual
+		case slotLoading:
+			sum.loading += s.held.Peak
+		case slotResident:
+			sum.resident += s.held.Resident
+		default:
+			sum.draining += s.held.Resident
+		}
+		running += s.running
+		leases += s.leases
+		waiting += len(s.waiting)
+		switch {
+		case s.state == slotResident != slices.Contains(order, mod.key):
+			r.Errorf("%s: in state %d, in the order of eviction %v", mod.Name, s.state, order)
+		case s.state == slotResident && len(s.waiting) > 0:
+			r.Errorf("%s: %d wait for a resident model", mod.Name, len(s.waiting))
+		case s.leases > 0 && s.state != slotResident && s.state != slotDraining:
+			r.Errorf("%s: %d leases in state %d", mod.Name, s.leases, s.state)
+		case len(s.waiting) > 0 && s.state != slotLoading && !s.queued:
+			r.Errorf("%s: %d tickets are forgotten in state %d", mod.Name, len(s.waiting), s.state)
+		case s.queued && (len(s.waiting) == 0 || mod.phase != staged || mod.retiring):
+			r.Errorf("%s: queued in phase %d with %d tickets", mod.Name, mod.phase, len(s.waiting))
+		case s.queued != slices.Contains(d.waiting, s):
+			r.Errorf("%s: queued is %v", mod.Name, s.queued)
+		}
+	}
+	l := d.ledger
+	sum.budget, sum.overhead = l.budget, l.overhead
+	if sum != l || min(l.resident, l.loading, l.draining, l.residual) < 0 || !r.growth && l.room() < 0 {
+		r.Errorf("%s: ledger %+v, models have %+v", d.ID, l, sum)
+	}
+	turns := len(d.run.all())
+	if running != d.running || leases != running+turns {
+		r.Errorf("%s: %d run, %d counted; %d leases, %d wait for their turn", d.ID, running, d.running, leases, turns)
+	}
+	return waiting + turns
+}

@@ -1,0 +1,215 @@
+package cachemgr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/cachemgr/policy"
+)
+
+// This file brings models onto devices; evict.go takes them off. All of it runs
+// with the lock held, but for what is passed to engineCall.
+
+// queueLoad makes a slot with tickets wait for bytes of its device. It may still
+// be draining then: it is loaded when it has left.
+func (m *Manager) queueLoad(s *slot) {
+	if !s.queued && s.state != slotLoading {
+		s.queued = true
+		s.dev.waiting = append(s.dev.waiting, s)
+	}
+}
+
+func (m *Manager) unqueueLoad(s *slot) {
+	s.queued = false
+	s.dev.waiting = without(s.dev.waiting, s)
+}
+
+// pumpDevice loads the models that wait for a device's bytes, first come first
+// served, and makes room for the first that has none.
+func (m *Manager) pumpDevice(d *device) {
+	for {
+		need := int64(0) // without a waiter: only back below the budget
+		var head *slot
+		if len(d.waiting) > 0 {
+			head = d.waiting[0]
+			if head.open() {
+				return // it is just leaving, and comes back as soon as it has left
+			}
+			need = head.need()
+			if pinned := m.pinnedOn(d, head); head.cost.Peak > d.ledger.limit()-pinned {
+				m.unqueueLoad(head)
+				m.failSlot(head, deviceTooSmall(head, pinned))
+				continue
+			}
+		}
+		if short := need - d.ledger.room(); short > 0 {
+			m.reclaim(d, short-m.leavingDevice(d), head)
+			return
+		}
+		if head == nil || head.retried && d.closing > 0 {
+			return
+		}
+		m.unqueueLoad(head)
+		m.load(head)
+	}
+}
+
+func deviceTooSmall(s *slot, pinned int64) error {
+	name, d := s.model.Name, s.dev
+	if s.cost.Peak > d.ledger.limit() {
+		return fmt.Errorf("%s takes %d bytes on %s, the budget is %d less %d of the engine's own: %w",
+			name, s.cost.Peak, d.ID, d.ledger.budget, d.ledger.overhead, ErrTooLarge)
+	}
+	return fmt.Errorf("%s takes %d bytes on %s, pinned models hold %d of %d: %w",
+		name, s.cost.Peak, d.ID, pinned, d.ledger.limit(), engine.ErrNoMemory)
+}
+
+// load makes a staged model resident. Its bytes fit; they are counted from here
+// on.
+func (m *Manager) load(s *slot) {
+	d, need := s.dev, s.need()
+	d.ledger.reserve(s.cost.Peak, s.residual)
+	s.held, s.state, s.loadBegan = s.cost, slotLoading, time.Now()
+	m.mark(s.model)
+	st, name := s.model.staged, s.model.Name
+	m.engineCall(func(ctx context.Context) func() {
+		read, err := m.readDevice(ctx, d.ID)
+		if err == nil && read.FreeBytes < need {
+			err = &shortage{device: read, need: need}
+		}
+		var instance engine.Instance
+		if err == nil {
+			instance, err = st.Load(ctx, d.ID)
+		}
+		if err != nil {
+			err = fmt.Errorf("load %s on %s: %w", name, d.ID, err)
+			return func() { m.loadFailed(s, read, err) }
+		}
+		desc := m.describe(st)
+		return func() { m.loaded(s, instance, read, desc) }
+	})
+}
+
+// shortage: the driver has less than the budget says, because somebody else uses
+// the device too.
+type shortage struct {
+	device engine.Device
+	need   int64
+}
+
+func (e *shortage) Error() string {
+	return fmt.Sprintf("the driver of %s has %d bytes left of the %d needed", e.device.ID, e.device.FreeBytes, e.need)
+}
+
+func (e *shortage) Unwrap() error { return engine.ErrNoMemory }
+
+// readDevice asks the engine how a device is now; the lock is not held.
+func (m *Manager) readDevice(ctx context.Context, id engine.DeviceID) (engine.Device, error) {
+	found, err := m.cfg.Engine.Devices(ctx)
+	if err != nil {
+		return engine.Device{}, err
+	}
+	for _, d := range found {
+		if d.ID == id {
+			return d, nil
+		}
+	}
+	return engine.Device{}, fmt.Errorf("%s is no longer listed: %w", id, engine.ErrDeviceLost)
+}
+
+// update keeps what changes of a device; read is empty if that failed.
+func (d *device) update(read engine.Device) {
+	if read.ID == d.ID {
+		d.ledger.overhead = read.Overhead
+	}
+}
+
+func (m *Manager) loaded(s *slot, instance engine.Instance, read engine.Device, desc description) {
+	d, mod, now := s.dev, s.model, time.Now()
+	d.update(read)
+	d.loss = failure{}
+	m.learn(mod, desc)
+	d.ledger.loaded(s.held.Peak, s.cost.Resident)
+	s.held, s.residual = s.cost, 0
+	s.state, s.instance, s.retried = slotResident, instance, false
+	mod.stats.SwapNs += now.Sub(s.loadBegan).Nanoseconds()
+	mod.stats.SwapBytes += s.cost.Resident
+	d.order.Add(mod.key, policy.Entry{Size: s.cost.Resident, Cost: now.Sub(s.loadBegan)})
+	m.mark(mod)
+	if s.cost.Resident > d.ledger.limit() { // the estimate was too low
+		err := deviceTooSmall(s, 0)
+		m.note(&s.failure, err)
+		m.failSlot(s, err)
+		m.drain(s)
+		return
+	}
+	s.failure = failure{}
+	waiting := s.waiting
+	s.waiting = nil
+	for _, t := range waiting {
+		t.swap = mod.workSince(t.arrived) + now.Sub(later(s.loadBegan, t.arrived))
+		m.lease(s, t)
+	}
+	m.dispatch(d)
+	if mod.retiring {
+		m.drain(s)
+	}
+}
+
+// workSince is how much of the last opening was after a point in time.
+func (mod *model) workSince(since time.Time) time.Duration {
+	return max(mod.openEnded.Sub(later(mod.openBegan, since)), 0)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func (m *Manager) loadFailed(s *slot, read engine.Device, err error) {
+	d, mod := s.dev, s.model
+	d.update(read)
+	d.ledger.abort(s.held.Peak, s.residual)
+	s.state, s.held = slotAbsent, engine.Cost{}
+	m.mark(mod)
+	defer m.unstageIfUnused(mod)
+	switch {
+	case m.isClosing(err):
+		m.failSlot(s, ErrClosed)
+	case errors.Is(err, engine.ErrDeviceLost):
+		m.failSlot(s, err)
+		m.lose(d, err)
+	case errors.Is(err, engine.ErrNoMemory) && !s.retried && len(s.waiting) > 0 && m.makeRoom(d, err):
+		m.log.Info("device memory is short, evicted idle models to try again", "model", mod.Name, "error", err)
+		if mod.retiring {
+			m.backToModel(s)
+			return
+		}
+		s.retried, s.queued = true, true
+		d.waiting = slices.Insert(d.waiting, 0, s)
+	default:
+		s.retried = false
+		m.note(&s.failure, err)
+		m.log.Warn("model cannot be loaded", "model", mod.Name, "digest", mod.Digest, "device", d.ID,
+			"retry_at", s.failure.retryAt, "error", err)
+		m.failSlot(s, err)
+	}
+}
+
+// makeRoom evicts idle models because the engine is short of memory: as many as are
+// missing where that is known, else all. It reports whether anything leaves.
+func (m *Manager) makeRoom(d *device, err error) bool {
+	missing := int64(math.MaxInt64)
+	if s := (*shortage)(nil); errors.As(err, &s) {
+		missing = s.need - s.device.FreeBytes
+	}
+	m.evictIdle(d, missing)
+	return d.closing > 0
+}
