@@ -1,0 +1,152 @@
+// Package template tests the templates that are not part of this module.
+package template
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// python starts python-trt's server as the watchdog does, with a watchdog whose
+// models answer as handler does. It returns the server's address.
+func python(t *testing.T, handler http.HandlerFunc) string {
+	t.Helper()
+	watchdog := httptest.NewServer(handler)
+	t.Cleanup(watchdog.Close)
+	u, err := url.Parse(watchdog.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	free.Close()
+
+	cmd := exec.Command("python3", "-B", "index.py")
+	cmd.Dir = "python-trt"
+	cmd.Env = append(os.Environ(), "upstream_url=http://"+address, "port="+u.Port())
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			c.Close()
+			return address
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the server does not listen: %v", err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func post(t *testing.T, address, body string) (int, map[string]any) {
+	t.Helper()
+	resp, err := http.Post("http://"+address+"/", "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var answer map[string]any
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, answer
+}
+
+// pixels is a body with n pixels, each of the value v.
+func pixels(n int, v string) string {
+	return "[" + strings.TrimSuffix(strings.Repeat(v+",", n), ",") + "]"
+}
+
+func TestPythonFunction(t *testing.T) {
+	address := python(t, func(w http.ResponseWriter, r *http.Request) {
+		var request struct {
+			Inputs []struct {
+				Name, Datatype string
+				Shape          []int
+				Data           []float64
+			}
+		}
+		err := json.NewDecoder(r.Body).Decode(&request)
+		if err != nil || r.URL.Path != "/v2/models/digits/infer" || len(request.Inputs) != 1 ||
+			request.Inputs[0].Name != "pixels" || request.Inputs[0].Datatype != "FP32" ||
+			fmt.Sprint(request.Inputs[0].Shape) != "[1 1 8 8]" || len(request.Inputs[0].Data) != 64 {
+			http.Error(w, fmt.Sprintf("%s: %+v, %v", r.URL.Path, request, err), 400)
+			return
+		}
+		io.WriteString(w, `{"outputs":[{"name":"probabilities","datatype":"FP32","shape":[1,3],"data":[0.25,0.5,0.25]}]}`)
+	})
+	for name, body := range map[string]string{
+		"array":  pixels(64, "16"),
+		"object": `{"pixels":` + pixels(64, "0.5") + `}`,
+	} {
+		status, answer := post(t, address, body)
+		if status != 200 || answer["class"] != 1.0 || fmt.Sprint(answer["probabilities"]) != "[0.25 0.5 0.25]" {
+			t.Errorf("%s: %d %v", name, status, answer)
+		}
+	}
+	for name, body := range map[string]string{
+		"nothing":      "",
+		"text":         "seven",
+		"too few":      pixels(63, "1"),
+		"too much ink": pixels(64, "17"),
+		"not numbers":  pixels(64, `"a"`),
+		"NaN":          pixels(64, "NaN"),
+		"a number":     "3",
+	} {
+		status, answer := post(t, address, body)
+		if text, _ := answer["error"].(string); status != 400 || !strings.Contains(text, "64 pixels") {
+			t.Errorf("%s: %d %v", name, status, answer)
+		}
+	}
+}
+
+func TestPythonFunctionWithoutItsModel(t *testing.T) {
+	address := python(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, `{"error":"the device is lost"}`, http.StatusServiceUnavailable)
+	})
+	status, answer := post(t, address, pixels(64, "1"))
+	if text, _ := answer["error"].(string); status != 503 || !strings.Contains(text, "the device is lost") {
+		t.Errorf("%d %v", status, answer)
+	}
+}
+
+// The files that faas-cli reads must be where it looks for them.
+func TestTemplatesAreComplete(t *testing.T) {
+	for _, name := range []string{"go-trt", "python-trt"} {
+		for _, file := range []string{"template.yml", "Dockerfile", "process.yaml", "README.md", "function"} {
+			if _, err := os.Stat(name + "/" + file); err != nil {
+				t.Error(err)
+			}
+		}
+		f, err := os.Open(name + "/template.yml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, _ := bufio.NewReader(f).ReadString('\n')
+		f.Close()
+		if first != "language: "+name+"\n" {
+			t.Errorf("%s/template.yml begins with %q", name, first)
+		}
+	}
+}
