@@ -1,0 +1,68 @@
+package run
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/watchdog/attach"
+	"github.com/faas-gpu/faas-gpu/watchdog/config"
+	"github.com/faas-gpu/faas-gpu/watchdog/models"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// functionModels are the function's models and their way to the cache manager.
+type functionModels struct {
+	*attach.Attachment
+	*attach.Proxy
+	client *api.Client
+	child  *cacheChild // nil: the cache manager is the node's
+}
+
+// startModels reads the model folder and begins to offer what is in it. A
+// function without models gets nil, and nothing is asked of a cache manager.
+func (w *watchdog) startModels(ctx context.Context, registry prometheus.Registerer) (*functionModels, error) {
+	folder, err := models.Read(w.ModelsPath)
+	if err != nil {
+		return nil, err
+	}
+	folder.Digests(ctx, filepath.Join(w.TempDir, "faas-gpu-digests.json"))
+	for _, warning := range folder.Warnings {
+		w.out.log.Warn(warning)
+	}
+	for _, problem := range folder.Problems {
+		w.out.log.Error("a model cannot be used, the function will not be ready", "reason", problem)
+	}
+	if len(folder.Models) == 0 && len(folder.Problems) == 0 {
+		return nil, nil
+	}
+	token := attach.NewTokenFile(w.TokenFile()).Token
+	m := &functionModels{}
+	if m.client, err = api.NewClient(api.ClientConfig{Address: w.CacheSocket, Token: token}); err != nil {
+		return nil, err
+	}
+	if w.CacheMode == config.ModeChild {
+		if m.child, err = w.startCacheChild(); err != nil {
+			return nil, err
+		}
+	}
+	m.Attachment = attach.New(attach.Options{
+		Client: m.client, Models: folder, Preload: w.Preload.Has, Pin: w.Pin.Has,
+		Wait: w.CacheWait, Log: w.out.log, Registry: registry,
+	})
+	m.Proxy = attach.NewProxy(m.Attachment, w.CacheSocket, token)
+	return m, nil
+}
+
+// close lets go of the cache manager, and ends it if it is a child.
+func (m *functionModels) close(force <-chan struct{}) {
+	if m == nil {
+		return
+	}
+	m.Attachment.Close()
+	m.Proxy.Close()
+	m.client.Close()
+	if m.child != nil {
+		m.child.stop(force)
+	}
+}
