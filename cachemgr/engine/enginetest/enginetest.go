@@ -32,7 +32,8 @@ type Fixtures struct {
 	// FailingLoad opens, and its Load fails with ErrBadModel.
 	FailingLoad *engine.Model
 	// Held is how many bytes this process holds on the device now, as the driver
-	// or the system counts them.
+	// or the system counts them, once what the engine does in the background is
+	// done.
 	Held func() int64
 }
 

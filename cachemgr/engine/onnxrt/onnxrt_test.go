@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -78,7 +79,7 @@ func TestConformance(t *testing.T) {
 			Endless:     &endless,
 			Huge:        hugeModel(t),
 			FailingLoad: unknownOperator(t),
-			Held:        func() int64 { debug.FreeOSMemory(); return residentBytes(t) },
+			Held:        func() int64 { return settled(t, e) },
 		}
 	})
 }
@@ -108,6 +109,24 @@ func unknownOperator(t testing.TB) *engine.Model {
 	}
 	m := save(t, "unknown", bytes.Replace(b.Bytes(), []byte("Relu"), []byte("Rule"), 1))
 	return &m
+}
+
+// settled is residentBytes once the trim that is due has happened.
+func settled(t testing.TB, e *Engine) int64 {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		e.trim.mu.Lock()
+		idle := e.trim.pending == nil
+		e.trim.mu.Unlock()
+		if idle {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no trim happened in ten seconds")
+		}
+	}
+	debug.FreeOSMemory()
+	return residentBytes(t)
 }
 
 // residentBytes is what the system counts for this process.
