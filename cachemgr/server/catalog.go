@@ -2,20 +2,23 @@ package server
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 )
 
-// catalog knows which function calls which file by which name and version. The
-// manager knows a file from before its first name until after its last.
+// catalog knows which function calls which file by which name and version: what
+// the store has of it, ready for requests. The manager knows a file from before
+// its first name until after its last.
 type catalog struct {
+	names   names
 	manager Registry
 	log     *slog.Logger
 
@@ -28,17 +31,24 @@ type catalog struct {
 	changed   chan struct{}                // closed at the next change
 }
 
+// names is the store, as far as the catalog follows it; both calls are quick.
+type names interface {
+	Models(api.FunctionRef) []api.Offer
+	Path(digest string) (string, error)
+}
+
 // entry is one version of one model under the name that a function gave it.
 type entry struct {
 	function api.FunctionRef
 	offer    api.Offer
-	number   int // of the version
+	number   int64 // of the version
 	file     *file
 	stats    *stats
 }
 
-func newCatalog(m Registry, log *slog.Logger) *catalog {
+func newCatalog(n names, m Registry, log *slog.Logger) *catalog {
 	return &catalog{
+		names:     n,
 		manager:   m,
 		log:       log,
 		functions: make(map[api.FunctionRef][]*entry),
@@ -82,67 +92,63 @@ func (c *catalog) knows(digest string) bool {
 	return c.files[digest] != nil
 }
 
-// add gives a function a model under a name, in place of what had that name and
-// version before. The file is at path.
-func (c *catalog) add(ref api.FunctionRef, offer api.Offer, path string) (*entry, error) {
-	number, err := strconv.Atoi(offer.Version)
+// follow makes a function's models those that the store has for it now. The
+// error is about models that could not be taken over; the others are.
+func (c *catalog) follow(ref api.FunctionRef) error {
+	c.changes.Lock()
+	defer c.changes.Unlock()
+	var entries []*entry
+	var errs []error
+	for _, o := range c.names.Models(ref) {
+		e, err := c.entry(ref, o)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("model %q, version %s: %w", o.Name, o.Version, err))
+			continue
+		}
+		entries = append(entries, e)
+	}
+	slices.SortFunc(entries, func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(a.offer.Name, b.offer.Name), cmp.Compare(a.number, b.number))
+	})
+	c.commit(ref, entries)
+	c.settle()
+	return errors.Join(errs...)
+}
+
+// entry makes an entry of an offer, and tells the manager of its file. The caller
+// holds changes.
+func (c *catalog) entry(ref api.FunctionRef, o api.Offer) (*entry, error) {
+	number, err := strconv.ParseInt(o.Version, 10, 64)
 	if err != nil {
-		return nil, fmt.Errorf("%w: version %q of model %q is not a number", errBadRequest, offer.Version, offer.Name)
+		return nil, err
 	}
-	c.changes.Lock()
-	defer c.changes.Unlock()
-	m := cachemgr.Model{Digest: offer.Digest, Name: offer.Name, Path: path, Format: formatOf(offer), Size: offer.Size}
+	path, err := c.names.Path(o.Digest)
+	if err != nil {
+		return nil, err
+	}
+	m := cachemgr.Model{Digest: o.Digest, Name: o.Name, Path: path, Format: engine.Format(o.Format), Size: o.Size}
 	if err := c.manager.Add(m); err != nil {
-		return nil, fmt.Errorf("model %q: %w", offer.Name, err)
+		return nil, err
 	}
-	e := &entry{function: ref, offer: offer, number: number}
-	c.commit(func() {
-		e.stats = c.statsFor(ref, offer.Name, offer.Version)
-		e.file = c.files[offer.Digest]
-		if e.file == nil {
-			e.file = &file{digest: offer.Digest, size: offer.Size, format: m.Format}
-			c.files[offer.Digest] = e.file
-		}
-		c.replace(ref, append(c.without(ref, func(old *entry) bool {
-			return old.offer.Name == offer.Name && old.offer.Version == offer.Version
-		}), e))
-	})
-	c.settle()
-	return e, nil
+	f := c.files[o.Digest]
+	if f == nil {
+		f = &file{digest: o.Digest, format: m.Format}
+		c.mu.Lock()
+		c.files[o.Digest] = f
+		c.mu.Unlock()
+	}
+	return &entry{function: ref, offer: o, number: number, file: f, stats: c.statsFor(ref, o.Name, o.Version)}, nil
 }
 
-// retain drops those models of a function that keep does not approve.
-func (c *catalog) retain(ref api.FunctionRef, keep func(api.Offer) bool) {
-	c.changes.Lock()
-	defer c.changes.Unlock()
-	left := c.without(ref, func(e *entry) bool { return !keep(e.offer) })
-	if len(left) == len(c.entriesOf(ref)) {
-		return
-	}
-	c.commit(func() { c.replace(ref, left) })
-	c.settle()
-}
-
-// drop forgets functions.
-func (c *catalog) drop(refs []api.FunctionRef) {
-	if len(refs) == 0 {
-		return
-	}
-	c.changes.Lock()
-	defer c.changes.Unlock()
-	c.commit(func() {
-		for _, ref := range refs {
-			c.replace(ref, nil)
-		}
-	})
-	c.settle()
-}
-
-// commit makes one change and tells those who wait for it.
-func (c *catalog) commit(change func()) {
+// commit replaces a function's entries and tells those who wait for a change.
+func (c *catalog) commit(ref api.FunctionRef, entries []*entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	change()
+	if len(entries) == 0 {
+		delete(c.functions, ref)
+	} else {
+		c.functions[ref] = entries
+	}
 	c.version++
 	close(c.changed)
 	c.changed = make(chan struct{})
@@ -176,13 +182,6 @@ func (c *catalog) settle() {
 	}
 }
 
-// refs lists all functions.
-func (c *catalog) refs() []api.FunctionRef {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return slices.Collect(maps.Keys(c.functions))
-}
-
 // position is the catalog's version and a channel that is closed at the next.
 func (c *catalog) position() (version uint64, changed <-chan struct{}) {
 	c.mu.RLock()
@@ -201,26 +200,9 @@ func (c *catalog) all() []*entry {
 	return out
 }
 
-// without copies a function's entries except some.
-func (c *catalog) without(ref api.FunctionRef, omit func(*entry) bool) []*entry {
-	return slices.DeleteFunc(slices.Clone(c.functions[ref]), omit)
-}
-
-// replace sets a function's entries. The caller holds mu.
-func (c *catalog) replace(ref api.FunctionRef, entries []*entry) {
-	if len(entries) == 0 {
-		delete(c.functions, ref)
-		return
-	}
-	slices.SortFunc(entries, func(a, b *entry) int {
-		return cmp.Or(cmp.Compare(a.offer.Name, b.offer.Name), cmp.Compare(a.number, b.number))
-	})
-	c.functions[ref] = entries
-}
-
 // statsFor finds the counters of a model by what its metrics are labelled with:
 // deployments of one function share them, so that a counter does not fall when a
-// new deployment takes over. The caller holds mu.
+// new deployment takes over. The caller holds changes.
 func (c *catalog) statsFor(ref api.FunctionRef, model, version string) *stats {
 	for other, entries := range c.functions {
 		if other.Namespace != ref.Namespace || other.Name != ref.Name {

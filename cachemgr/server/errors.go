@@ -14,6 +14,7 @@ import (
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/oip"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/cachemgr/store"
 )
 
 // Errors of the server itself; each is wrapped with what happened.
@@ -25,7 +26,6 @@ var (
 	errMethod       = errors.New("method not allowed")
 	errNotOffered   = errors.New("not offered")
 	errBodyTooLarge = errors.New("body too large")
-	errNoSpace      = errors.New("no space")
 	errNotReady     = errors.New("not ready")
 	// The size of an output may depend on the input: asking again is no use.
 	errOutputTooLarge = errors.New("outputs too large")
@@ -74,15 +74,21 @@ var statusOf = []struct {
 	{errForbidden, http.StatusForbidden},
 	{errNoRoute, http.StatusNotFound},
 	{errMethod, http.StatusMethodNotAllowed},
-	{errNotOffered, http.StatusConflict},
+	{errNotOffered, http.StatusServiceUnavailable}, // offering again helps
 	{errBodyTooLarge, http.StatusRequestEntityTooLarge},
-	{errNoSpace, http.StatusInsufficientStorage},
 	{errNotReady, http.StatusServiceUnavailable},
 	{errOutputTooLarge, http.StatusInternalServerError},
 
 	{oip.ErrMalformed, http.StatusBadRequest},
 	{oip.ErrTooLarge, http.StatusRequestEntityTooLarge},
 	{oip.ErrNotText, http.StatusBadRequest},
+
+	{store.ErrInvalid, http.StatusBadRequest},
+	{store.ErrMismatch, http.StatusBadRequest},
+	{store.ErrStale, http.StatusConflict},
+	{store.ErrNotFound, http.StatusServiceUnavailable}, // deleted since the offer
+	{store.ErrQuota, http.StatusInsufficientStorage},
+	{store.ErrFull, http.StatusInsufficientStorage},
 
 	{os.ErrDeadlineExceeded, http.StatusRequestTimeout}, // the body did not come
 	{io.ErrUnexpectedEOF, http.StatusBadRequest},

@@ -24,6 +24,7 @@ import (
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/cachemgr/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -196,38 +197,70 @@ func digestOf(content []byte) string {
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// emptyStore remembers nothing.
-type emptyStore struct{ Store }
+func openStore(t *testing.T, dir string) *store.Store {
+	t.Helper()
+	st, err := store.Open(store.Config{Dir: dir, Quota: 1 << 20, Log: discard()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	return st
+}
 
-func (emptyStore) Registered() map[api.FunctionRef][]api.Offer { return nil }
+// serveFor runs a server until the test ends.
+func serveFor(t *testing.T, c Config) (*Server, *httptest.Server) {
+	t.Helper()
+	c.Log = discard()
+	s, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := httptest.NewServer(s)
+	t.Cleanup(func() {
+		s.Drain()
+		http.DefaultClient.CloseIdleConnections()
+		h.Close()
+		s.Close()
+	})
+	return s, h
+}
 
 // newServer is a server of one user with the given manager; its model "twice",
 // version 1, is known.
 func newServer(t *testing.T, m *fakeManager, limits Limits) (*Server, *httptest.Server) {
 	t.Helper()
-	s, err := New(Config{Manager: m, Store: emptyStore{}, Auth: Everybody{}, Log: discard(), Node: "n1", Version: "test", Platform: "fake_onnx", Limits: limits})
-	if err != nil {
-		t.Fatal(err)
-	}
-	addModel(t, s, api.FunctionRef{}, "twice", "1")
-	h := httptest.NewServer(s)
-	t.Cleanup(func() {
-		s.Drain()
-		h.Close()
-		s.Close()
-		http.DefaultClient.CloseIdleConnections()
+	s, h := serveFor(t, Config{
+		Manager: m, Store: openStore(t, t.TempDir()), Auth: Everybody{},
+		Node: "n1", Version: "test", Platform: "fake_onnx", Limits: limits,
 	})
+	addModel(t, s, api.FunctionRef{}, "twice", "1")
 	return s, h
 }
 
-func addModel(t *testing.T, s *Server, ref api.FunctionRef, name, version string) *entry {
+// content is the file of a model in tests.
+func content(name, version string) []byte { return []byte("file of " + name + " " + version) }
+
+// offerOf is the offer of a model whose file is content.
+func offerOf(name, version string) api.Offer {
+	file := content(name, version)
+	return api.Offer{Name: name, Version: version, Format: "onnx", Digest: digestOf(file), Size: int64(len(file))}
+}
+
+// addModel registers a model without the dance of an offer.
+func addModel(t *testing.T, s *Server, ref api.FunctionRef, name, version string) {
 	t.Helper()
-	digest := digestOf([]byte(name + version))
-	e, err := s.catalog.add(ref, api.Offer{Name: name, Version: version, Format: "onnx", Digest: digest, Size: 10}, "/models/"+name)
+	o := offerOf(name, version)
+	ctx := context.Background()
+	err := s.store.Put(ctx, o.Digest, o.Size, bytes.NewReader(content(name, version)))
+	if err == nil {
+		err = s.store.Register(ctx, ref, time.Now(), o)
+	}
+	if err == nil {
+		err = s.catalog.follow(ref)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e
 }
 
 // send makes one request and returns the answer with its body.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 )
@@ -13,7 +12,6 @@ import (
 // file is one model file, under all its names.
 type file struct {
 	digest string
-	size   int64
 	format engine.Format
 	pinned bool // guarded by catalog.changes
 
@@ -29,25 +27,17 @@ type fileSpec struct {
 	everyOutput []int   // 0, 1, 2, …
 }
 
-func formatOf(o api.Offer) engine.Format { return engine.Format(o.Format) }
-
-// specOf describes a file. The first call for a file may have to read it, and
-// for one that tells nothing before it was loaded, to load it.
+// specOf describes a file. The first call for a file may have to read it.
 func (s *Server) specOf(ctx context.Context, f *file) (*fileSpec, error) {
 	if known := f.spec.Load(); known != nil {
 		return known, nil
 	}
 	spec, err := s.manager.Spec(ctx, f.digest)
-	if err == nil && !spec.Known {
-		if err = s.manager.Load(ctx, f.digest, ""); err == nil {
-			spec, err = s.manager.Spec(ctx, f.digest)
-		}
-	}
 	switch {
 	case err != nil:
 		return nil, err
 	case !spec.Known:
-		return nil, fmt.Errorf("%w: inputs and outputs are not known after loading", engine.ErrBadModel)
+		return nil, fmt.Errorf("%w: its inputs and outputs cannot be known", engine.ErrBadModel)
 	}
 	known := newFileSpec(spec)
 	f.spec.Store(known)

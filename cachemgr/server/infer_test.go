@@ -93,15 +93,18 @@ func TestInferOfDynamicOutput(t *testing.T) {
 	}
 }
 
-func TestModelThatMustBeLoadedToBeKnown(t *testing.T) {
+func TestModelOfWhichNothingIsKnown(t *testing.T) {
 	m := newFakeManager()
-	m.spec.Known = false
+	m.spec = engine.Spec{}
 	_, h := newServer(t, m, Limits{})
-	if resp, body := send(t, "POST", h.URL+inferPath, four); resp.StatusCode != 200 {
-		t.Fatalf("answer is %d %s", resp.StatusCode, body)
+	if resp, body := send(t, "POST", h.URL+inferPath, four); resp.StatusCode != 500 || !strings.Contains(body, "cannot be known") {
+		t.Errorf("answer is %d %s", resp.StatusCode, body)
 	}
-	if len(m.loaded()) != 1 {
-		t.Errorf("loaded %v", m.loaded())
+	m.mu.Lock()
+	m.spec = doubling
+	m.mu.Unlock()
+	if resp, body := send(t, "POST", h.URL+inferPath, four); resp.StatusCode != 200 {
+		t.Errorf("once it is known: %d %s", resp.StatusCode, body)
 	}
 }
 
@@ -301,7 +304,7 @@ func TestHintAndArrivalReachTheManager(t *testing.T) {
 	m := newFakeManager()
 	before := time.Now()
 	m.infer = func(ctx context.Context, r cachemgr.Request) (cachemgr.Result, error) {
-		if r.Device != "gpu-1" || r.Arrived.Before(before) || r.Digest != digestOf([]byte("twice1")) {
+		if r.Device != "gpu-1" || r.Arrived.Before(before) || r.Digest != digestOf(content("twice", "1")) {
 			t.Errorf("request is %+v", r)
 		}
 		return double(ctx, r)

@@ -2,11 +2,8 @@ package server
 
 import (
 	"context"
-	"io"
-	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr"
-	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 )
 
@@ -22,7 +19,8 @@ type Manager interface {
 // Runner serves requests.
 type Runner interface {
 	Infer(ctx context.Context, r cachemgr.Request) (cachemgr.Result, error)
-	// Spec describes a model; it stages the model if nothing is known of it.
+	// Spec describes a model. If nothing is known of it yet it stages the model,
+	// and loads one that must be loaded to be known.
 	Spec(ctx context.Context, digest string) (engine.Spec, error)
 }
 
@@ -48,32 +46,4 @@ type Observer interface {
 	// Changed returns a channel that is closed once the status has a generation
 	// above after.
 	Changed(after uint64) <-chan struct{}
-}
-
-// Store is what the server needs of a store: the files by digest, and on disk
-// the names that functions gave them.
-type Store interface {
-	Files
-	Names
-}
-
-// Files keeps model files.
-type Files interface {
-	Has(digest string) bool
-	Path(digest string) string
-	Put(ctx context.Context, digest string, size int64, r io.Reader) error
-	// Prove computes api.ProofOfPossession of a file.
-	Prove(digest string, nonce []byte) (string, error)
-}
-
-// Names keeps what functions call their models.
-type Names interface {
-	// Register adds a name, or replaces what had that name and version.
-	Register(ref api.FunctionRef, minted time.Time, o api.Offer) error
-	// Retain drops those of a function's names that keep does not approve.
-	Retain(ref api.FunctionRef, keep func(api.Offer) bool) error
-	// Registered lists all.
-	Registered() map[api.FunctionRef][]api.Offer
-	// SetReferences drops the functions that do not exist any more.
-	SetReferences(r api.References) error
 }

@@ -5,15 +5,21 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 )
 
-// offer takes the full set of a function's models. What is new has to be brought
-// (upload), or the caller has to show that it has it (proof): a digest alone is
-// no right to use another function's model.
+// Limits of an offer.
+const (
+	maxModels     = 256       // of one function, all versions counted
+	maxModelBytes = 2<<30 - 1 // of a file: what a protobuf message can have
+)
+
+// offer takes the full set of a function's models. What the node lacks has to be
+// uploaded and then offered again; of what it has the caller must show that it
+// has it too: a digest alone is no right to use another function's model.
 func (s *Server) offer(w http.ResponseWriter, r *http.Request, c Caller) error {
 	var request api.OfferRequest
 	if err := s.readJSON(w, r, smallBody, &request); err != nil {
@@ -22,43 +28,65 @@ func (s *Server) offer(w http.ResponseWriter, r *http.Request, c Caller) error {
 	if len(request.Models) > maxModels {
 		return fmt.Errorf("%w: %d models are offered, at most %d are taken", errBadRequest, len(request.Models), maxModels)
 	}
-	if err := checkDistinct(request.Models); err != nil {
-		return err
-	}
-	if err := s.withdraw(c.Function, request.Models); err != nil {
-		return err
-	}
 	answers := make([]api.Offered, len(request.Models))
-	var waiting []api.Offer
+	var good []api.Offer
+	var places []int // of the good ones in answers
 	for i, o := range request.Models {
-		answers[i] = s.consider(c, o)
-		if answers[i].Need != "" {
+		answers[i] = api.Offered{Name: o.Name, Version: o.Version, Digest: o.Digest}
+		if err := s.acceptable(o); err != nil {
+			answers[i].Error = err.Error()
+			continue
+		}
+		good, places = append(good, o), append(places, i)
+	}
+	owned := s.ownedDigests(c.Function)
+	known, err := s.store.Offer(r.Context(), c.Function, c.Minted, good)
+	if err != nil {
+		return err
+	}
+	var waiting []api.Offer
+	for i, o := range good {
+		a := &answers[places[i]]
+		switch {
+		case known[i]:
+		case !s.store.Has(o.Digest):
+			a.Need = api.NeedUpload
+		case !owned[o.Digest]:
+			a.Need = api.NeedProof
+		default: // a new name for a file that it had
+			if err := s.store.Register(r.Context(), c.Function, c.Minted, o); err != nil {
+				a.Error = err.Error()
+			}
+		}
+		if a.Need != "" {
 			waiting = append(waiting, o)
 		}
 	}
 	s.pending.replace(c.Function, waiting, time.Now())
 	s.challenge(c, answers)
+	s.follow(c.Function)
 	writeJSON(w, http.StatusOK, api.OfferResponse{Epoch: s.Epoch(), Models: answers})
 	return nil
 }
 
-// consider decides about one offer, and registers it where nothing is missing.
-func (s *Server) consider(c Caller, o api.Offer) api.Offered {
-	a := api.Offered{Name: o.Name, Version: o.Version, Digest: o.Digest}
-	err := checkOffer(o, s.limits.AllowPlans)
+// acceptable says what is wrong with an offer, nil if nothing is.
+func (s *Server) acceptable(o api.Offer) error {
 	switch {
-	case err != nil:
-	case !s.store.Has(o.Digest):
-		a.Need = api.NeedUpload
-	case !s.catalog.uses(c.Function, o.Digest):
-		a.Need = api.NeedProof
-	default:
-		err = s.register(c, o)
+	case o.Size > maxModelBytes:
+		return fmt.Errorf("model %q: its file of %d bytes is over the limit of %d", o.Name, o.Size, maxModelBytes)
+	case o.Format == string(engine.FormatPlan) && !s.limits.AllowPlans:
+		return fmt.Errorf(`model %q: format "plan" is native code, which this node does not accept (allow_plans is false); bring "onnx"`, o.Name)
 	}
-	if err != nil {
-		a.Error = err.Error()
+	return o.Check()
+}
+
+// ownedDigests are the files that a function has under some name.
+func (s *Server) ownedDigests(ref api.FunctionRef) map[string]bool {
+	owned := make(map[string]bool)
+	for _, o := range s.store.Models(ref) {
+		owned[o.Digest] = true
 	}
-	return a
+	return owned
 }
 
 // challenge gives every answer that needs a proof a nonce.
@@ -76,21 +104,7 @@ func (s *Server) challenge(c Caller, answers []api.Offered) {
 	}
 }
 
-// withdraw drops the names that a function no longer offers.
-func (s *Server) withdraw(ref api.FunctionRef, offers []api.Offer) error {
-	offered := func(old api.Offer) bool {
-		return slices.ContainsFunc(offers, func(o api.Offer) bool {
-			return o.Name == old.Name && o.Version == old.Version && o.Digest == old.Digest
-		})
-	}
-	if err := s.store.Retain(ref, offered); err != nil {
-		return err
-	}
-	s.catalog.retain(ref, offered)
-	return nil
-}
-
-// proof answers a challenge.
+// proof answers a challenge and registers the model.
 func (s *Server) proof(w http.ResponseWriter, r *http.Request, c Caller) error {
 	var p api.Proof
 	if err := s.readJSON(w, r, smallBody, &p); err != nil {
@@ -100,69 +114,56 @@ func (s *Server) proof(w http.ResponseWriter, r *http.Request, c Caller) error {
 	if err != nil {
 		return fmt.Errorf("%w: the nonce is not base64", errBadRequest)
 	}
-	if !s.pending.redeem(c.Function, p.Nonce, p.Digest) {
-		return fmt.Errorf("%w: no challenge with this nonce is open for %s; offer the models again", errNotOffered, p.Digest)
+	o, offered := s.pending.find(c.Function, func(o api.Offer) bool {
+		return o.Name == p.Name && o.Version == p.Version && o.Digest == p.Digest
+	})
+	if !offered || !s.pending.redeem(c.Function, p.Nonce, p.Digest) {
+		return fmt.Errorf("%w: no challenge with this nonce is open for %.80q; offer the models again", errNotOffered, p.Digest)
 	}
-	want, err := s.store.Prove(p.Digest, nonce)
+	if err := s.checkProof(p, nonce); err != nil {
+		return err
+	}
+	if err := s.store.Register(r.Context(), c.Function, c.Minted, o); err != nil {
+		return err
+	}
+	s.follow(c.Function)
+	writeJSON(w, http.StatusOK, api.Offered{Name: p.Name, Version: p.Version, Digest: p.Digest})
+	return nil
+}
+
+func (s *Server) checkProof(p api.Proof, nonce []byte) error {
+	f, size, err := s.store.OpenFile(p.Digest)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	want, err := api.ProofOfPossession(nonce, f, size)
 	if err != nil {
 		return err
 	}
 	if subtle.ConstantTimeCompare([]byte(want), []byte(p.SHA256)) != 1 {
 		return fmt.Errorf("%w: the proof for %s is wrong", errForbidden, p.Digest)
 	}
-	if err := s.registerAll(c, p.Digest); err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, api.Offered{Name: p.Name, Version: p.Version, Digest: p.Digest})
 	return nil
 }
 
-// upload takes the bytes of a file that the caller has offered.
+// upload takes the bytes of a file that the caller has offered. It registers
+// nothing: the file may have been there already, and then nobody has looked at
+// the caller's bytes.
 func (s *Server) upload(w http.ResponseWriter, r *http.Request, c Caller) error {
 	digest := r.PathValue("digest")
-	offers := s.pending.offers(c.Function, digest)
-	if len(offers) == 0 {
-		return fmt.Errorf("%w: %s waits for no upload; offer the models first", errNotOffered, digest)
+	o, offered := s.pending.find(c.Function, func(o api.Offer) bool { return o.Digest == digest })
+	if !offered {
+		return fmt.Errorf("%w: %.80q waits for no upload; offer the models again", errNotOffered, digest)
 	}
-	size := offers[0].Size
-	if r.ContentLength >= 0 && r.ContentLength != size {
-		return fmt.Errorf("%w: %s was offered with %d bytes, the body has %d", errBadRequest, digest, size, r.ContentLength)
+	if r.ContentLength >= 0 && r.ContentLength != o.Size {
+		return fmt.Errorf("%w: %s was offered with %d bytes, the body has %d", errBadRequest, digest, o.Size, r.ContentLength)
 	}
-	s.expectBody(w, size)
-	if err := s.store.Put(r.Context(), digest, size, r.Body); err != nil {
-		return err
-	}
-	bodyDone(w)
-	if err := s.registerAll(c, digest); err != nil {
+	s.expectBody(w, o.Size)
+	if err := s.store.Put(r.Context(), digest, o.Size, r.Body); err != nil {
 		return err
 	}
 	writeJSON(w, http.StatusOK, struct{}{})
-	return nil
-}
-
-// registerAll registers what the caller offers under a digest: it has shown that
-// it has the bytes.
-func (s *Server) registerAll(c Caller, digest string) error {
-	for _, o := range s.pending.offers(c.Function, digest) {
-		if err := s.register(c, o); err != nil {
-			return fmt.Errorf("model %q: %w", o.Name, err)
-		}
-	}
-	return nil
-}
-
-// register gives a file in the store a name, on disk first: what a caller was
-// told survives a restart.
-func (s *Server) register(c Caller, o api.Offer) error {
-	if err := s.store.Register(c.Function, c.Minted, o); err != nil {
-		return err
-	}
-	if _, err := s.catalog.add(c.Function, o, s.store.Path(o.Digest)); err != nil {
-		return err
-	}
-	if o.Preload {
-		s.load(api.PrefetchRequest{Digest: o.Digest})
-	}
 	return nil
 }
 
@@ -172,37 +173,35 @@ func (s *Server) references(w http.ResponseWriter, r *http.Request, _ Caller) er
 	if err := s.readJSON(w, r, referencesBody, &refs); err != nil {
 		return err
 	}
-	if err := s.store.SetReferences(refs); err != nil {
+	dropped, err := s.store.SetReferences(r.Context(), refs)
+	for _, f := range dropped.Functions {
+		s.follow(f)
+	}
+	if err != nil {
 		return err
 	}
-	registered := s.store.Registered()
-	var gone []api.FunctionRef
-	for _, ref := range s.catalog.refs() {
-		if _, ok := registered[ref]; !ok {
-			gone = append(gone, ref)
-		}
-	}
-	s.catalog.drop(gone)
 	writeJSON(w, http.StatusOK, struct{}{})
 	return nil
 }
 
-// restore names all models that the store remembers, so that a restarted cache
+// follow makes a function's models usable as the store has them, and those that
+// want it resident. Whatever cannot be taken over is logged: the store has it,
+// and a restart tries again.
+func (s *Server) follow(ref api.FunctionRef) {
+	if err := s.catalog.follow(ref); err != nil {
+		s.log.Warn("models not taken over", "namespace", ref.Namespace, "function", ref.Name, "error", err)
+	}
+	for _, e := range s.catalog.entriesOf(ref) {
+		if e.offer.Preload {
+			s.load(api.PrefetchRequest{Digest: e.offer.Digest})
+		}
+	}
+}
+
+// restore takes over all that the store remembers, so that a restarted cache
 // manager answers at once.
 func (s *Server) restore() {
-	for ref, offers := range s.store.Registered() {
-		for _, o := range offers {
-			if err := checkOffer(o, s.limits.AllowPlans); err != nil {
-				s.log.Warn("model not restored", "function", ref.Name, "model", o.Name, "error", err)
-				continue
-			}
-			if _, err := s.catalog.add(ref, o, s.store.Path(o.Digest)); err != nil {
-				s.log.Warn("model not restored", "function", ref.Name, "model", o.Name, "error", err)
-				continue
-			}
-			if o.Preload {
-				s.load(api.PrefetchRequest{Digest: o.Digest})
-			}
-		}
+	for _, r := range s.store.Registrations() {
+		s.follow(r.Function)
 	}
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"slices"
 	"sync"
 	"time"
 
@@ -80,19 +81,14 @@ func (p *pending) redeem(ref api.FunctionRef, nonce, digest string) bool {
 	return true
 }
 
-// offers lists what ref offers under a digest.
-func (p *pending) offers(ref api.FunctionRef, digest string) []api.Offer {
+// find looks an offer up that ref still has to bring, by a test of it.
+func (p *pending) find(ref api.FunctionRef, is func(api.Offer) bool) (api.Offer, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w := p.functions[ref]
-	if w == nil {
-		return nil
-	}
-	var out []api.Offer
-	for _, o := range w.offers {
-		if o.Digest == digest {
-			out = append(out, o)
+	if w := p.functions[ref]; w != nil {
+		if i := slices.IndexFunc(w.offers, is); i >= 0 {
+			return w.offers[i], true
 		}
 	}
-	return out
+	return api.Offer{}, false
 }

@@ -12,12 +12,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/oip"
+	"github.com/faas-gpu/faas-gpu/cachemgr/store"
 )
 
 // Config is what a server is made of. Manager, Store, Auth and Log are needed.
 type Config struct {
 	Manager Manager
-	Store   Store
+	Store   *store.Store
 	Auth    Auth
 	Log     *slog.Logger
 
@@ -55,7 +56,7 @@ func orDefault[T comparable](v *T, def T) {
 // the end.
 type Server struct {
 	manager  Manager
-	store    Store
+	store    *store.Store
 	auth     Auth
 	log      *slog.Logger
 	limits   Limits
@@ -89,7 +90,7 @@ func New(c Config) (*Server, error) {
 		manager: c.Manager, store: c.Store, auth: c.Auth, log: c.Log,
 		limits: c.Limits.withDefaults(), version: c.Version, platform: c.Platform,
 		epoch:   []string{epoch},
-		catalog: newCatalog(c.Manager, c.Log),
+		catalog: newCatalog(c.Store, c.Manager, c.Log),
 		pending: newPending(),
 	}
 	s.hub = newHub(c.Node, epoch, c.Manager, s.catalog)
