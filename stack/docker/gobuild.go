@@ -39,14 +39,18 @@ func buildGo(ctx context.Context, cfg config, contextDir, out string) error {
 }
 
 // workspace is a go.work of the context, its handler if that is a module of its
-// own, and the checkout.
+// own, and the checkout: all that one of them imports from another is there,
+// without any of them requiring it.
 func workspace(contextDir, source string) []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "go 1.26\n\nuse (\n\t%q\n", contextDir)
+	dirs := []string{contextDir, source}
 	handler := filepath.Join(contextDir, "function")
 	if _, err := os.Stat(filepath.Join(handler, "go.mod")); err == nil {
-		fmt.Fprintf(&b, "\t%q\n", handler)
+		dirs = append(dirs, handler)
 	}
-	fmt.Fprintf(&b, "\t%q\n)\n", source)
+	var b bytes.Buffer
+	fmt.Fprintln(&b, "go 1.26")
+	for _, dir := range dirs {
+		fmt.Fprintf(&b, "use %q\n", dir)
+	}
 	return b.Bytes()
 }

@@ -1,8 +1,5 @@
+// The workspace that a function is built in has this module, the handler's and
+// github.com/faas-gpu/faas-gpu: see the Dockerfile.
 module handler
 
 go 1.26
-
-require (
-	github.com/faas-gpu/faas-gpu v0.0.0
-	handler/function v0.0.0
-)

@@ -1,5 +1,3 @@
 module handler/function
 
 go 1.26
-
-require github.com/faas-gpu/faas-gpu v0.0.0
