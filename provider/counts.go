@@ -1,0 +1,62 @@
+package provider
+
+import (
+	"sync"
+
+	"github.com/faas-gpu/faas-gpu/provider/runtime"
+)
+
+// counts are the invocations of each function since the provider started.
+type counts struct {
+	functions sync.Map // runtime.ID -> *invocations
+}
+
+// invocations of one function.
+type invocations struct {
+	mu     sync.Mutex
+	byCode map[int]uint64
+	total  uint64
+}
+
+func newCounts() *counts { return &counts{} }
+
+// add counts one invocation of id that was answered with a status.
+func (c *counts) add(id runtime.ID, status int) {
+	v, ok := c.functions.Load(id)
+	if !ok {
+		v, _ = c.functions.LoadOrStore(id, &invocations{byCode: make(map[int]uint64)})
+	}
+	n := v.(*invocations)
+	n.mu.Lock()
+	n.byCode[status]++
+	n.total++
+	n.mu.Unlock()
+}
+
+// total is how often id was invoked.
+func (c *counts) total(id runtime.ID) float64 {
+	v, ok := c.functions.Load(id)
+	if !ok {
+		return 0
+	}
+	n := v.(*invocations)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return float64(n.total)
+}
+
+// forget drops what is known of a function that is gone.
+func (c *counts) forget(id runtime.ID) { c.functions.Delete(id) }
+
+// each calls f for every function and status.
+func (c *counts) each(f func(id runtime.ID, status int, n uint64)) {
+	c.functions.Range(func(k, v any) bool {
+		n := v.(*invocations)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		for status, count := range n.byCode {
+			f(k.(runtime.ID), status, count)
+		}
+		return true
+	})
+}

@@ -1,0 +1,82 @@
+package provider
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"net"
+	"strconv"
+
+	"github.com/google/uuid"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/provider/upstream"
+)
+
+const (
+	headerStart         = "X-Start-Time" // nanoseconds since 1970
+	headerForwardedFor  = "X-Forwarded-For"
+	headerForwardedHost = "X-Forwarded-Host"
+	headerDuration      = "X-Duration-Seconds"
+	// headerInternal marks answers that no function gave.
+	headerInternal = "X-Openfaas-Internal"
+
+	maxFields = 7
+)
+
+// prepare makes the request to a replica that got the hint device.
+func (v *invocation) prepare(b *body, device string) {
+	in := v.r.Header
+	start := in.Get(headerStart)
+	if start == "" {
+		start = strconv.FormatInt(v.began.UnixNano(), 10)
+	}
+	slo := in.Get(api.HeaderSLO)
+	if slo == "" {
+		slo = v.function.Spec.GPU.SLO
+	}
+	host := in.Get(headerForwardedHost)
+	if host == "" {
+		host = v.r.Host
+	}
+	v.fields = [maxFields]upstream.Field{
+		{Name: api.HeaderCallID, Value: v.callID},
+		{Name: headerStart, Value: start},
+		{Name: headerForwardedFor, Value: forwardedFor(in[headerForwardedFor], v.r.RemoteAddr)},
+		{Name: headerForwardedHost, Value: host},
+		{Name: api.HeaderSLO, Value: slo},
+		{Name: api.HeaderDeviceHint, Value: device}, // a client's own goes no further
+		{Name: api.HeaderDeadline},                  // likewise
+	}
+	v.request = upstream.Request{
+		Method: v.r.Method,
+		Target: v.target.path + v.target.query,
+		Header: in,
+		Set:    v.fields[:],
+		Body:   b.bytes,
+	}
+	if b.stream != nil {
+		v.request.Stream, v.request.Length, v.request.Interrupt = b.stream, b.length, b.stream.interrupt
+	}
+}
+
+// forwardedFor adds the client to those that a request has come through.
+func forwardedFor(before []string, remote string) string {
+	client, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		client = remote
+	}
+	for i := len(before) - 1; i >= 0; i-- {
+		client = before[i] + ", " + client
+	}
+	return client
+}
+
+// newCallID makes a random UUID. It only has to differ from others.
+func newCallID() string {
+	var id uuid.UUID
+	binary.LittleEndian.PutUint64(id[:8], rand.Uint64())
+	binary.LittleEndian.PutUint64(id[8:], rand.Uint64())
+	id[6] = id[6]&0x0f | 0x40 // version 4
+	id[8] = id[8]&0x3f | 0x80 // variant of RFC 9562
+	return id.String()
+}

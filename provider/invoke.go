@@ -1,0 +1,102 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/provider/dispatch"
+	"github.com/faas-gpu/faas-gpu/provider/upstream"
+)
+
+// invocation is one request on its way to a replica.
+type invocation struct {
+	p        *Provider
+	w        http.ResponseWriter
+	r        *http.Request
+	began    time.Time
+	target   target
+	callID   string
+	function *dispatch.Function
+	status   int // that was answered
+
+	request upstream.Request
+	fields  [maxFields]upstream.Field
+}
+
+// invoke answers /function/NAME: it sends the request to a replica and the
+// response back, and changes neither.
+func (p *Provider) invoke(w http.ResponseWriter, r *http.Request) {
+	v := &invocation{p: p, w: w, r: r, began: time.Now(), target: parseTarget(r.URL)}
+	v.callID = r.Header.Get(api.HeaderCallID)
+	if v.callID == "" {
+		v.callID = newCallID()
+	}
+	f, ok := p.cfg.Dispatcher.Lookup(v.target.id)
+	if !ok {
+		v.refuse(dispatch.ErrUnknownFunction)
+		return
+	}
+	v.function = f
+	defer func() { p.counts.add(v.target.id, v.status) }() // also of aborted ones
+	v.serve()
+}
+
+func (v *invocation) serve() {
+	b, err := v.p.readBody(v.w, v.r)
+	if err != nil {
+		v.refuse(err)
+		return
+	}
+	defer b.release()
+	lease, response, err := v.send(&b)
+	if err != nil {
+		v.refuse(err)
+		return
+	}
+	defer lease.Done()
+	defer response.Close()
+	v.respond(response)
+}
+
+// send gets a replica and its response. Another replica is tried only if no byte
+// of the request has reached the first.
+func (v *invocation) send(b *body) (dispatch.Lease, *upstream.Response, error) {
+	lease, err := v.acquire(b)
+	if err != nil {
+		return lease, nil, err
+	}
+	for {
+		v.prepare(b, lease.Device)
+		response, err := v.p.cfg.Upstream.Do(v.r.Context(), lease.Address, &v.request)
+		if err == nil {
+			return lease, response, nil
+		}
+		if !errors.Is(err, upstream.ErrNotSent) {
+			lease.Done()
+			return lease, nil, err
+		}
+		v.p.cfg.Log.Warn("replica not reached", "function", v.function.Key, "replica", lease.Replica, "call_id", v.callID, "error", err)
+		if err := lease.Retry(v.r.Context(), v.function); err != nil {
+			return lease, nil, err
+		}
+	}
+}
+
+// acquire waits for a replica. A client whose body has been read is seen to
+// leave by its context; one whose body is still to come, by watching.
+func (v *invocation) acquire(b *body) (dispatch.Lease, error) {
+	ctx := v.r.Context()
+	if b.stream != nil {
+		var stop context.CancelFunc
+		ctx, stop = watchClient(ctx)
+		defer stop()
+	}
+	model := v.target.model()
+	if model == "" {
+		model = v.function.Spec.GPU.Model
+	}
+	return v.p.cfg.Dispatcher.Acquire(ctx, v.function, model)
+}

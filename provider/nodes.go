@@ -1,0 +1,160 @@
+package provider
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/provider/runtime"
+)
+
+// NodeClient is what is needed of a cache manager's client.
+type NodeClient interface {
+	// WatchStatus calls f with each message of the status stream until it ends.
+	WatchStatus(ctx context.Context, f func(api.NodeStatus)) error
+	PutReferences(ctx context.Context, r api.References) error
+}
+
+// Nodes watches cache managers and tells them which functions exist.
+type Nodes struct {
+	nodes []*node // in the order given
+	log   *slog.Logger
+}
+
+// node is one cache manager.
+type node struct {
+	address   string
+	client    NodeClient
+	log       *slog.Logger
+	view      atomic.Pointer[NodeView]
+	connected chan struct{} // tells that a status stream has begun
+	// generation of the references sent last.
+	generation uint64
+}
+
+// NewNodes makes Nodes of clients by their address. Run starts them.
+func NewNodes(clients map[string]NodeClient, log *slog.Logger) *Nodes {
+	ns := &Nodes{log: log}
+	for address, client := range clients {
+		n := &node{address: address, client: client, log: log.With("node_address", address), connected: make(chan struct{}, 1)}
+		n.view.Store(&NodeView{Address: address, Problem: "not connected yet"})
+		ns.nodes = append(ns.nodes, n)
+	}
+	slices.SortFunc(ns.nodes, func(a, b *node) int { return cmp.Compare(a.address, b.address) })
+	return ns
+}
+
+// Views are the nodes as they are now; nothing they point to ever changes.
+func (ns *Nodes) Views() []NodeView {
+	views := make([]NodeView, len(ns.nodes))
+	for i, n := range ns.nodes {
+		views[i] = *n.view.Load()
+	}
+	return views
+}
+
+// Run watches until ctx ends.
+func (ns *Nodes) Run(ctx context.Context, functions runtime.Observer) {
+	var running sync.WaitGroup
+	for _, n := range ns.nodes {
+		running.Go(func() { n.watch(ctx) })
+		running.Go(func() { n.refer(ctx, functions) })
+	}
+	running.Wait()
+}
+
+// Pauses between tries to reach a node.
+const (
+	firstPause = 50 * time.Millisecond
+	lastPause  = 5 * time.Second
+)
+
+// watch follows the node's status, connecting again when it is cut off.
+func (n *node) watch(ctx context.Context) {
+	pause := firstPause
+	for ctx.Err() == nil {
+		fresh := true
+		err := n.client.WatchStatus(ctx, func(s api.NodeStatus) {
+			n.view.Store(n.view.Load().apply(s))
+			if fresh {
+				fresh, pause = false, firstPause
+				n.log.Info("cache manager connected", "node", s.Node, "epoch", s.Epoch)
+				select {
+				case n.connected <- struct{}{}:
+				default: // it has been told already
+				}
+			}
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		lost := *n.view.Load()
+		if lost.Connected || fresh && lost.Problem != err.Error() {
+			n.log.Warn("cache manager not connected", "error", err)
+		}
+		lost.Connected, lost.Problem = false, err.Error()
+		n.view.Store(&lost)
+		sleep(ctx, pause)
+		pause = min(2*pause, lastPause)
+	}
+}
+
+// refer tells the node which functions exist: when it has connected, and
+// whenever the set has changed.
+func (n *node) refer(ctx context.Context, functions runtime.Observer) {
+	var sent []api.FunctionRef
+	told, pause := false, firstPause
+	for {
+		at := time.Now() // before the snapshot is read, see api.References
+		s := functions.Snapshot()
+		refs := references(s)
+		var retry <-chan time.Time
+		if n.view.Load().Connected && !(told && slices.Equal(refs, sent)) {
+			if err := n.put(ctx, at, refs); err != nil && ctx.Err() == nil {
+				n.log.Warn("cache manager not told which functions exist", "error", err)
+				retry = time.After(pause)
+				pause = min(2*pause, lastPause)
+			} else {
+				sent, told, pause = refs, true, firstPause
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-functions.Changed(s):
+		case <-n.connected:
+			told = false // perhaps another run of it, that knows nothing
+		case <-retry:
+		}
+	}
+}
+
+func (n *node) put(ctx context.Context, at time.Time, refs []api.FunctionRef) error {
+	// Taken from the clock, it grows over restarts of the provider as well.
+	n.generation = max(n.generation+1, uint64(at.UnixNano()))
+	return n.client.PutReferences(ctx, api.References{Generation: n.generation, At: at, Functions: refs})
+}
+
+// references lists the functions of a snapshot in a fixed order.
+func references(s *runtime.Snapshot) []api.FunctionRef {
+	refs := make([]api.FunctionRef, 0, len(s.Functions))
+	for id, f := range s.Functions {
+		refs = append(refs, api.FunctionRef{Namespace: id.Namespace, Name: id.Name, UID: f.UID})
+	}
+	slices.SortFunc(refs, func(a, b api.FunctionRef) int {
+		return either(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return refs
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

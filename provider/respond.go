@@ -1,0 +1,93 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/provider/upstream"
+)
+
+// retryAfter is what a client that was refused is told to wait, in seconds.
+const retryAfter = "1"
+
+// respond copies a replica's response to the client, each piece as it comes. If
+// the replica breaks off, so does the connection to the client: half an answer
+// must not look like a whole one.
+func (v *invocation) respond(response *upstream.Response) {
+	h := v.w.Header()
+	upstream.StripHopByHop(response.Header)
+	for name, values := range response.Header {
+		h[name] = values
+	}
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil // none was sent, none is to be guessed
+	}
+	if _, ok := h[api.HeaderCallID]; !ok {
+		h[api.HeaderCallID] = []string{v.callID}
+	}
+	v.status = response.StatusCode
+	v.w.WriteHeader(v.status)
+	if err := v.copyBody(response); err != nil {
+		v.status = httpStatus(err)
+		if !errors.Is(err, context.Canceled) {
+			v.p.cfg.Log.Error("response broke off", "function", v.function.Key, "call_id", v.callID, "error", err)
+		}
+		panic(http.ErrAbortHandler)
+	}
+	for name, values := range response.Trailer {
+		h[http.TrailerPrefix+name] = values
+	}
+}
+
+func (v *invocation) copyBody(response *upstream.Response) error {
+	if response.ContentLength == 0 {
+		return nil
+	}
+	buffer := upstream.BorrowBuffer()
+	defer upstream.ReturnBuffer(buffer)
+	rc := http.NewResponseController(v.w)
+	if response.ContentLength < 0 {
+		rc.Flush() // the client may wait for the head alone
+	}
+	for {
+		n, err := response.Read(*buffer)
+		if n > 0 {
+			if _, err := v.w.Write((*buffer)[:n]); err != nil {
+				return context.Canceled // the client has gone
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := rc.Flush(); err != nil {
+			return context.Canceled
+		}
+	}
+}
+
+// refuse answers an invocation that no function has answered.
+func (v *invocation) refuse(err error) {
+	v.status = httpStatus(err)
+	if v.status == statusClientGone {
+		return
+	}
+	h := v.w.Header()
+	h.Set(headerInternal, "proxy")
+	h.Set(api.HeaderCallID, v.callID)
+	h.Set(headerDuration, strconv.FormatFloat(time.Since(v.began).Seconds(), 'f', 6, 64))
+	if v.status == http.StatusServiceUnavailable || v.status == http.StatusTooManyRequests {
+		h.Set("Retry-After", retryAfter)
+	}
+	if v.status >= http.StatusInternalServerError {
+		v.p.cfg.Log.Warn("invocation failed", "function", v.target.id.String(), "status", v.status, "call_id", v.callID, "error", err)
+	}
+	http.Error(v.w, "function "+v.target.id.String()+": "+err.Error(), v.status)
+}
