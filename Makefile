@@ -8,10 +8,11 @@ BIN   := $(BUILD)/bin
 # The folder that stands first on the PATH where faas-cli has to find our docker.
 SHIMS := $(BUILD)/shims
 
-export ONNXRUNTIME_LIB  := $(BUILD)/onnxruntime/libonnxruntime.so
-export FAAS_GPU_SOURCE  := $(CURDIR)
-export FAAS_CLI         := $(BIN)/faas-cli
+export ONNXRUNTIME_LIB   := $(BUILD)/onnxruntime/libonnxruntime.so
+export FAAS_GPU_SOURCE   := $(CURDIR)
+export FAAS_CLI          := $(BIN)/faas-cli
 export FAAS_GPU_WATCHDOG := $(BIN)/fwatchdog
+export tools_path        := $(SHIMS):$(BIN)
 
 # A working copy that somebody else owns is no error when programs are built.
 export GOFLAGS += -buildvcs=false
@@ -28,10 +29,10 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build deps ## Run the main job on real input with faas-cli, print what happened, stop
-	@$(BIN)/faas-gpu-demo
+	@demo_dir=$(BUILD)/demo embedded_stack=$(BIN)/faas-gpu-embedded $(BIN)/faas-gpu-demo
 
 up: build deps ## Keep the stack running on loopback and print the next commands
-	@$(BIN)/faas-gpu-embedded -state $(BUILD)/up
+	@state_dir=$(BUILD)/up $(BIN)/faas-gpu-embedded
 
 test: lint unit ## Everything that CI runs
 	@$(MAKE) --no-print-directory demo
@@ -70,7 +71,7 @@ $(BIN)/fwatchdog: $(SOURCES) | check-tools
 	@echo "build fwatchdog"; CGO_ENABLED=0 go build -trimpath -o $@ ./watchdog/cmd/fwatchdog
 
 $(BIN)/faas-gpu-embedded: $(SOURCES) | check-tools
-	@echo "build faas-gpu-embedded"; CGO_ENABLED=1 go build -trimpath -o $@ ./stack/embedded
+	@echo "build faas-gpu-embedded"; CGO_ENABLED=1 go build -trimpath -o $@ ./stack/embedded/cmd/faas-gpu-embedded
 
 $(BIN)/faas-gpu-demo: $(SOURCES) | check-tools
 	@echo "build faas-gpu-demo"; CGO_ENABLED=1 go build -trimpath -o $@ ./stack/demo
