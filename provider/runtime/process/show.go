@@ -1,0 +1,94 @@
+package process
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/provider/runtime"
+)
+
+// shown is what was last published of a function's replicas.
+type shown struct {
+	replicas []shownReplica
+	problem  string
+}
+
+type shownReplica struct {
+	id    string
+	ready bool
+}
+
+// public is a function without its replicas.
+func (f *function) public() *runtime.Function {
+	record := f.want.Load().record
+	return &runtime.Function{
+		Deployment: record.Deployment, UID: f.uid, CreatedAt: record.CreatedAt, Desired: record.Desired,
+	}
+}
+
+// show publishes replicas and problem if they have changed.
+func (f *function) show(desired int) {
+	f.showLogs()
+	var next shown
+	var replicas []runtime.Replica
+	for _, r := range f.replicas {
+		if r.phase != up {
+			continue
+		}
+		next.replicas = append(next.replicas, shownReplica{r.record.ID, r.health.ready})
+		replicas = append(replicas, runtime.Replica{
+			ID: r.record.ID, Node: f.rt.config.Node, URL: f.rt.url(r.record.Port),
+			Ready: r.health.ready, Started: r.record.Started, Usage: r.usage,
+		})
+	}
+	next.problem = f.problem(desired)
+	if slices.Equal(next.replicas, f.shown.replicas) && next.problem == f.shown.problem {
+		return
+	}
+	f.shown = next
+	f.rt.board.change(f.id, f.uid, func(shown *runtime.Function) {
+		shown.Replicas, shown.Problem = replicas, next.problem
+	})
+}
+
+// problem says why replicas are missing. A failure is forgotten once none are.
+func (f *function) problem(desired int) string {
+	ready, former, reason := 0, 0, ""
+	for _, r := range f.replicas {
+		switch {
+		case r.phase != up:
+		case r.record.Revision != f.revision:
+			former++
+		case r.health.ready:
+			ready++
+		case reason == "" && r.health.reason != "":
+			reason = "replica " + r.record.ID + " is not ready: " + r.health.reason
+		}
+	}
+	if ready >= desired {
+		f.failure = ""
+		return ""
+	}
+	if reason == "" {
+		reason = f.failure
+	}
+	if reason != "" && former > 0 {
+		return "the former deployment stays, as the new one does not become ready: " + reason
+	}
+	return reason
+}
+
+func startFailure(err error, b backoff) string {
+	return fmt.Sprintf("cannot be started: %v; tried again after %v", err, delay(b))
+}
+
+func endFailure(r replicaRecord, how, line string, now time.Time, b backoff) string {
+	text := fmt.Sprintf("replica %s %s after %v; restarted after %v", r.ID, how, now.Sub(r.Started).Round(10*time.Millisecond), delay(b))
+	if line != "" {
+		text += "; the last line of its log: " + line
+	}
+	return text
+}
+
+func delay(b backoff) time.Duration { return b.until.Sub(b.last) }
