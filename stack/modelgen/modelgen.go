@@ -54,8 +54,8 @@ const (
 	Scale Family = "scale"
 	// Endless takes FP32 [1] and never answers.
 	Endless Family = "endless"
-	// Huge takes n, INT64 [1], makes a tensor of n floats and gives its maximum,
-	// FP32 [1].
+	// Huge takes n, INT64 [1], makes 16 tensors of n floats each and gives their
+	// maximum, FP32 [1].
 	Huge Family = "huge"
 )
 

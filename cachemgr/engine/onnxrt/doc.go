@@ -17,12 +17,17 @@
 //
 // # Memory
 //
-// Sessions allocate with malloc directly. Their own arena would keep the largest
+// Sessions allocate from malloc. Their own arena would keep the largest
 // activations ever seen for as long as a model is resident, and it is no faster
 // on any of the CNN families. What glibc keeps of freed memory goes back to the
 // system after a Load (its temporary copies are three times the model) and after
 // an eviction: see trimmer.
 //
-// A model can ask for any amount of memory while it runs. LimitMemory makes such
-// a request fail, as ErrNoMemory, instead of the process.
+// A model can ask for any amount of memory while it runs. What sessions allocate
+// then comes from an allocator that refuses what goes over Options.MemoryLimit:
+// the run ends with ErrNoMemory, and neither Go nor another model has noticed.
+// That does not cover what the runtime takes elsewhere, for instance while it
+// optimizes a graph. LimitMemory is the last line of defence, for a program that
+// runs models of strangers: the system refuses it then, instead of killing
+// something.
 package onnxrt

@@ -29,6 +29,11 @@ type Options struct {
 	// MaxOutputBytes is what the outputs that one Run allocates may take
 	// together; 0 means 256 MiB.
 	MaxOutputBytes int64
+	// MemoryLimit is what all models together may allocate while they run, in
+	// bytes, in all Engines of the process; 0 means half of the host's memory. A
+	// run that asks for more ends with ErrNoMemory. (Weights are not counted:
+	// their files bound them.)
+	MemoryLimit int64
 	// Log may be nil.
 	Log *slog.Logger
 }
@@ -49,19 +54,11 @@ var _ engine.Engine = (*Engine)(nil)
 // New loads the library. ErrUnavailable: it is not there or not usable.
 func New(o Options) (*Engine, error) {
 	processors := runtime.GOMAXPROCS(0)
-	if o.Threads == 0 {
-		o.Threads = processors
+	o, err := o.withDefaults(processors)
+	if err != nil {
+		return nil, err
 	}
-	if o.MaxOutputBytes == 0 {
-		o.MaxOutputBytes = defaultMaxOutputBytes
-	}
-	if o.Threads < 0 || o.MaxOutputBytes < 0 {
-		return nil, fmt.Errorf("%d threads and at most %d output bytes: neither may be negative", o.Threads, o.MaxOutputBytes)
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if err := acquireLibrary(o.Library); err != nil {
+	if err := acquireLibrary(o.Library, o.MemoryLimit); err != nil {
 		return nil, err
 	}
 	options, err := sessionOptions(o.Threads)
@@ -78,6 +75,29 @@ func New(o Options) (*Engine, error) {
 	}, nil
 }
 
+func (o Options) withDefaults(processors int) (Options, error) {
+	if o.Threads < 0 || o.MaxOutputBytes < 0 || o.MemoryLimit < 0 {
+		return o, fmt.Errorf("%d threads, %d output bytes, a memory limit of %d: none may be negative", o.Threads, o.MaxOutputBytes, o.MemoryLimit)
+	}
+	if o.Threads == 0 {
+		o.Threads = processors
+	}
+	if o.MaxOutputBytes == 0 {
+		o.MaxOutputBytes = defaultMaxOutputBytes
+	}
+	if o.MemoryLimit == 0 {
+		total, _, err := hostMemory(os.DirFS("/"))
+		if err != nil {
+			return o, fmt.Errorf("%w: %w", engine.ErrUnavailable, err)
+		}
+		o.MemoryLimit = total / 2
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o, nil
+}
+
 // sessionOptions are those of all sessions. They change how fast a model is and
 // what it keeps, never what it answers.
 func sessionOptions(threads int) (*ort.SessionOptions, error) {
@@ -89,6 +109,8 @@ func sessionOptions(threads int) (*ort.SessionOptions, error) {
 		o.SetIntraOpNumThreads(threads),
 		o.SetInterOpNumThreads(1),
 		o.SetCpuMemArena(false),
+		// What a run allocates comes from the allocator with the limit.
+		o.AddSessionConfigEntry("session.use_env_allocators", "1"),
 		// A thread that spins for work takes a processor from another model.
 		o.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"),
 	)

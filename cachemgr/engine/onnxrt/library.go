@@ -1,6 +1,7 @@
 package onnxrt
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -15,16 +16,21 @@ import (
 var library struct {
 	sync.Mutex
 	path  string
+	limit int64
 	users int
 }
 
-// acquireLibrary loads the library, or counts one more user of it.
-func acquireLibrary(path string) error {
+// acquireLibrary loads the library, with the memory limit given, or counts one
+// more user of it.
+func acquireLibrary(path string, limit int64) error {
 	library.Lock()
 	defer library.Unlock()
 	if library.users > 0 {
 		if path != library.path {
 			return fmt.Errorf("%w: this process has loaded ONNX Runtime from %s already, and cannot load %s beside it", engine.ErrUnavailable, library.path, path)
+		}
+		if limit != library.limit {
+			return fmt.Errorf("%w: the models of this process share a memory limit of %d bytes; it cannot be %d too", engine.ErrUnavailable, library.limit, limit)
 		}
 		library.users++
 		return nil
@@ -38,7 +44,10 @@ func acquireLibrary(path string) error {
 	if err := ort.InitializeEnvironment(ort.WithLogLevelFatal()); err != nil {
 		return fmt.Errorf("%w: the library at %q cannot be loaded: %w", engine.ErrUnavailable, path, err)
 	}
-	library.path, library.users = path, 1
+	if err := limitAllocations(path, limit); err != nil {
+		return errors.Join(fmt.Errorf("%w: %w", engine.ErrUnavailable, err), ort.DestroyEnvironment())
+	}
+	library.path, library.limit, library.users = path, limit, 1
 	return nil
 }
 
@@ -49,5 +58,6 @@ func releaseLibrary() error {
 	if library.users--; library.users > 0 {
 		return nil
 	}
+	unlimitAllocations()
 	return ort.DestroyEnvironment()
 }

@@ -3,6 +3,7 @@ package onnxrt
 import (
 	"bytes"
 	"encoding/binary"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -41,6 +42,23 @@ func newEngine(t testing.TB, o Options) *Engine {
 		t.Fatal(err)
 	}
 	return e
+}
+
+// ownEngine is one that is closed when the test ends.
+func ownEngine(t testing.TB, o Options) *Engine {
+	t.Helper()
+	e := newEngine(t, o)
+	closed(t, e)
+	return e
+}
+
+// closed closes what a test opened, at its end.
+func closed(t testing.TB, c io.Closer) {
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
 }
 
 // write makes a model file.
