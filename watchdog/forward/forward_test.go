@@ -1,0 +1,357 @@
+package forward
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// pair starts a server and a forwarder in front of it, whose URL it returns.
+func pair(t testing.TB, behind http.HandlerFunc, edit func(*Options)) string {
+	t.Helper()
+	back := httptest.NewServer(behind)
+	target, _ := url.Parse(back.URL)
+	transport := &http.Transport{DisableCompression: true, DialContext: BulkDial((&net.Dialer{}).DialContext)}
+	o := Options{Target: target, Transport: transport, Fail: func(w http.ResponseWriter, r *http.Request, err error) {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+	}}
+	if edit != nil {
+		edit(&o)
+	}
+	front := httptest.NewServer(New(o))
+	t.Cleanup(func() {
+		front.CloseClientConnections()
+		front.Close()
+		transport.CloseIdleConnections()
+		back.CloseClientConnections()
+		back.Close()
+	})
+	return front.URL
+}
+
+func do(t *testing.T, req *http.Request) (*http.Response, string) {
+	t.Helper()
+	transport := &http.Transport{DisableCompression: true}
+	defer transport.CloseIdleConnections()
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+func request(t *testing.T, method, url string, body io.Reader) *http.Request {
+	t.Helper()
+	req, err := http.NewRequest(method, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req
+}
+
+func TestRequestsArriveAsTheyCame(t *testing.T) {
+	front := pair(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s %s %q", r.Method, r.RequestURI, r.Host, body)
+	}, nil)
+	for _, tc := range []struct{ method, path, body string }{
+		{"GET", "/", ""}, {"POST", "/a%2Fb/c", "data"}, {"PUT", "//x//y", "1"}, {"DELETE", "/?a=1;b=%zz&c", ""}, {"PATCH", "/%C3%A9?q=a%20b", "x"},
+	} {
+		req := request(t, tc.method, front, strings.NewReader(tc.body))
+		path, query, _ := strings.Cut(tc.path, "?")
+		req.URL.RawQuery, req.URL.RawPath = query, path
+		req.URL.Path, _ = url.PathUnescape(path)
+		req.Host = "function.example"
+		if _, got := do(t, req); got != fmt.Sprintf("%s %s function.example %q", tc.method, tc.path, tc.body) {
+			t.Errorf("%s %s came as %s", tc.method, tc.path, got)
+		}
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	seen := make(chan http.Header, 1)
+	front := pair(t, func(w http.ResponseWriter, r *http.Request) {
+		seen <- r.Header
+		w.Header().Set("Connection", "X-Internal")
+		w.Header().Set("X-Internal", "1")
+		w.Header().Add("Set-Cookie", "a=1")
+		w.Header().Add("Set-Cookie", "b=2")
+		w.Header().Set("Location", "/elsewhere")
+		w.WriteHeader(http.StatusFound)
+	}, func(o *Options) {
+		o.Edit = func(r *http.Request) { r.Header.Set("X-Edited", "1") }
+		o.Inspect = func(r *http.Response) error { r.Header.Set("X-Inspected", "1"); return nil }
+	})
+	req := request(t, "GET", front, nil)
+	for name, value := range map[string]string{
+		"X-Forwarded-For": "10.0.0.1:123", "X-Forwarded-Host": "gw", "Connection": "X-Hop", "X-Hop": "1",
+		"Keep-Alive": "1", "Proxy-Authorization": "x", "Te": "gzip", "X-Call-Id": "id",
+	} {
+		req.Header.Set(name, value)
+	}
+	resp, _ := do(t, req)
+	h := <-seen
+	for _, gone := range []string{"X-Hop", "Keep-Alive", "Proxy-Authorization", "Te", "Connection"} {
+		if h.Get(gone) != "" {
+			t.Errorf("%s went through", gone)
+		}
+	}
+	if h.Get("X-Forwarded-For") != "10.0.0.1:123" || h.Get("X-Forwarded-Host") != "gw" || h.Get("X-Call-Id") != "id" || h.Get("X-Edited") != "1" {
+		t.Errorf("request headers are %v", h)
+	}
+	if resp.StatusCode != 302 || resp.Header.Get("Location") != "/elsewhere" || len(resp.Header["Set-Cookie"]) != 2 || resp.Header.Get("X-Internal") != "" || resp.Header.Get("X-Inspected") != "1" {
+		t.Errorf("response is %d, %v", resp.StatusCode, resp.Header)
+	}
+}
+
+// Each side sends one byte and waits for the other's answer: it ends only if
+// nothing is held back anywhere.
+func TestStreamsBothWays(t *testing.T) {
+	front := pair(t, func(w http.ResponseWriter, r *http.Request) {
+		rc := http.NewResponseController(w)
+		rc.EnableFullDuplex()
+		rc.Flush()
+		b := make([]byte, 1)
+		for {
+			if _, err := io.ReadFull(r.Body, b); err != nil {
+				return
+			}
+			w.Write(b)
+			rc.Flush()
+		}
+	}, nil)
+	pr, pw := io.Pipe()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	resp, err := transport.RoundTrip(request(t, "POST", front, pr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b := make([]byte, 1)
+	for i := range byte(5) {
+		pw.Write([]byte{i})
+		if _, err := io.ReadFull(resp.Body, b); err != nil || b[0] != i {
+			t.Fatalf("byte %d came back as %d, %v", i, b[0], err)
+		}
+	}
+	pw.Close()
+	if _, err := resp.Body.Read(b); err != io.EOF {
+		t.Errorf("the end is %v", err)
+	}
+}
+
+// The next piece is written only when the one before has arrived.
+func TestEveryPieceIsFlushed(t *testing.T) {
+	next := make(chan struct{})
+	front := pair(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/events":
+			w.Header().Set("Content-Type", "text/event-stream")
+		case "/known":
+			w.Header().Set("Content-Length", "15")
+		}
+		for i := range 5 {
+			fmt.Fprintf(w, "%d..", i)
+			http.NewResponseController(w).Flush()
+			<-next
+		}
+	}, nil)
+	for _, path := range []string{"/events", "/known", "/chunked"} {
+		transport := &http.Transport{}
+		resp, err := transport.RoundTrip(request(t, "GET", front+path, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := bufio.NewReader(resp.Body)
+		for i := range 5 {
+			b := make([]byte, 3)
+			if _, err := io.ReadFull(in, b); err != nil || string(b) != fmt.Sprintf("%d..", i) {
+				t.Errorf("%s: piece %d is %q, %v", path, i, b, err)
+			}
+			next <- struct{}{}
+		}
+		resp.Body.Close()
+		transport.CloseIdleConnections()
+	}
+}
+
+func TestDeathInTheMiddleIsSeen(t *testing.T) {
+	front := pair(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/known" {
+			w.Header().Set("Content-Length", "100")
+		}
+		io.WriteString(w, "part")
+		http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}, nil)
+	for _, path := range []string{"/known", "/chunked"} {
+		transport := &http.Transport{}
+		resp, err := transport.RoundTrip(request(t, "GET", front+path, nil))
+		if err == nil {
+			_, err = io.ReadAll(resp.Body)
+			resp.Body.Close()
+		}
+		if err == nil {
+			t.Errorf("%s: a part was taken for the whole", path)
+		}
+		transport.CloseIdleConnections()
+	}
+}
+
+func TestFailures(t *testing.T) {
+	front := pair(t, nil, func(o *Options) {
+		o.Transport = roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("no server") })
+	})
+	if resp, body := do(t, request(t, "GET", front, nil)); resp.StatusCode != 502 || !strings.Contains(body, "no server") {
+		t.Errorf("got %d, %q", resp.StatusCode, body)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestClientThatLeavesCancels(t *testing.T) {
+	entered, left := make(chan struct{}), make(chan struct{})
+	front := pair(t, func(w http.ResponseWriter, r *http.Request) {
+		close(entered)
+		<-r.Context().Done()
+		close(left)
+	}, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		transport := &http.Transport{}
+		defer transport.CloseIdleConnections()
+		if resp, err := transport.RoundTrip(request(t, "GET", front, nil).WithContext(ctx)); err == nil {
+			resp.Body.Close()
+		}
+	}()
+	<-entered
+	cancel()
+	select {
+	case <-left:
+	case <-time.After(10 * time.Second):
+		t.Error("the server behind was not told")
+	}
+}
+
+func TestBodiesOfManySizes(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 1))
+	front := pair(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if r.ContentLength >= 0 {
+			w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+		}
+		w.Write(body)
+	}, nil)
+	for _, size := range []int{0, 1, 4095, 4096, copySize - 1, copySize, copySize + 1, 602112, rng.IntN(3 << 20)} {
+		body := make([]byte, size)
+		for i := range body {
+			body[i] = byte(rng.Uint32())
+		}
+		for _, known := range []bool{true, false} {
+			var r io.Reader = bytes.NewReader(body)
+			if !known {
+				r = struct{ io.Reader }{r}
+			}
+			if _, got := do(t, request(t, "POST", front, r)); got != string(body) {
+				t.Errorf("%d bytes, known %v: changed on the way", size, known)
+			}
+		}
+	}
+}
+
+func TestContentLength(t *testing.T) {
+	for v, want := range map[string]int64{"": 0, "0": 0, "12": 12, "-1": 0, "1x": 0, "99999999999999999999999": 0} {
+		if got := contentLength(http.Header{"Content-Length": {v}}); got != want {
+			t.Errorf("%q is %d", v, got)
+		}
+	}
+}
+
+// BenchmarkHop is what a hop over a Unix socket adds for 1 KiB and for 602,112
+// bytes in and out: a plain reverse proxy, and this one.
+func BenchmarkHop(b *testing.B) {
+	socket := filepath.Join(b.TempDir(), "s")
+	ln, err := net.Listen("unix", socket)
+	if err != nil {
+		b.Fatal(err)
+	}
+	echo := make([]byte, 1<<20)
+	back := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, _ := io.ReadFull(r.Body, echo[:r.ContentLength])
+		w.Header().Set("Content-Length", fmt.Sprint(n))
+		w.Write(echo[:n])
+	})}
+	go back.Serve(ln)
+	defer back.Close()
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}
+	target := &url.URL{Scheme: "http", Host: "s"}
+	ours := &http.Transport{DialContext: BulkDial(dial), DisableCompression: true}
+	plain := &http.Transport{DialContext: dial, DisableCompression: true}
+	defer ours.CloseIdleConnections()
+	defer plain.CloseIdleConnections()
+	fail := func(w http.ResponseWriter, r *http.Request, err error) { w.WriteHeader(502) }
+	for _, tc := range []struct {
+		name    string
+		handler http.Handler
+	}{
+		{"httputil", newPlain(target, plain)},
+		{"forward", New(Options{Target: target, Transport: ours, Fail: fail})},
+	} {
+		front := httptest.NewServer(tc.handler)
+		for _, size := range []int{1 << 10, 602112} {
+			b.Run(fmt.Sprintf("%s/%d", tc.name, size), func(b *testing.B) {
+				body := make([]byte, size)
+				b.SetBytes(int64(2 * size))
+				b.ReportAllocs()
+				for b.Loop() {
+					resp, err := http.Post(front.URL, "application/octet-stream", bytes.NewReader(body))
+					if err != nil {
+						b.Fatal(err)
+					}
+					if n, err := io.ReadFull(resp.Body, body); err != nil {
+						b.Fatal(n, err)
+					}
+					resp.Body.Close()
+				}
+			})
+		}
+		front.CloseClientConnections()
+		front.Close()
+	}
+}
+
+func newPlain(target *url.URL, transport http.RoundTripper) http.Handler {
+	return &httputil.ReverseProxy{
+		Rewrite:       func(p *httputil.ProxyRequest) { p.SetURL(target) },
+		Transport:     transport,
+	}
+}
