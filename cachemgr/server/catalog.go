@@ -80,11 +80,6 @@ func (c *catalog) entriesOf(ref api.FunctionRef) []*entry {
 	return c.functions[ref]
 }
 
-// uses reports whether a function has a file under some name.
-func (c *catalog) uses(ref api.FunctionRef, digest string) bool {
-	return slices.ContainsFunc(c.entriesOf(ref), func(e *entry) bool { return e.offer.Digest == digest })
-}
-
 // knows reports whether any function has a file.
 func (c *catalog) knows(digest string) bool {
 	c.mu.RLock()
@@ -126,11 +121,15 @@ func (c *catalog) entry(ref api.FunctionRef, o api.Offer) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := cachemgr.Model{Digest: o.Digest, Name: o.Name, Path: path, Format: engine.Format(o.Format), Size: o.Size}
+	f := c.files[o.Digest]
+	if f != nil && string(f.format) != o.Format {
+		return nil, fmt.Errorf("%w: the same file is in use as %q", errBadRequest, f.format)
+	}
+	// Functions that share a file do not read each other's names in messages.
+	m := cachemgr.Model{Digest: o.Digest, Name: shortDigest(o.Digest), Path: path, Format: engine.Format(o.Format), Size: o.Size}
 	if err := c.manager.Add(m); err != nil {
 		return nil, err
 	}
-	f := c.files[o.Digest]
 	if f == nil {
 		f = &file{digest: o.Digest, format: m.Format}
 		c.mu.Lock()
@@ -139,6 +138,9 @@ func (c *catalog) entry(ref api.FunctionRef, o api.Offer) (*entry, error) {
 	}
 	return &entry{function: ref, offer: o, number: number, file: f, stats: c.statsFor(ref, o.Name, o.Version)}, nil
 }
+
+// shortDigest is a digest for people: its algorithm and first 12 digits.
+func shortDigest(digest string) string { return digest[:min(len(digest), len("sha256:")+12)] }
 
 // commit replaces a function's entries and tells those who wait for a change.
 func (c *catalog) commit(ref api.FunctionRef, entries []*entry) {

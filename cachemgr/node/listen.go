@@ -1,0 +1,107 @@
+package node
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+)
+
+// maxSocketPath is what the kernel takes.
+const maxSocketPath = 107
+
+// listenUnix makes the socket in dir that everybody may connect to: tokens say
+// who may do what. A socket that an earlier process left is replaced, one that
+// somebody still answers on is not.
+func listenUnix(dir string) (net.Listener, error) {
+	path := filepath.Join(dir, api.SocketOIP)
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("socket_dir: the path %s has %d bytes, a socket's has at most %d", path, len(path), maxSocketPath)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("socket_dir: %w", err)
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("socket_dir: %w", err)
+	}
+	// The next process may have made its own by the time this one ends.
+	l.SetUnlinkOnClose(false)
+	if err := os.Chmod(path, 0o666); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("socket_dir: %w", err)
+	}
+	return l, nil
+}
+
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("socket_dir: %w", err)
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("socket_dir: %s is there and is no socket", path)
+	}
+	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		conn.Close()
+		return fmt.Errorf("socket_dir: another process answers on %s", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("socket_dir: %w", err)
+	}
+	return nil
+}
+
+// listenTCP listens on an address, with TLS where that leaves the host.
+func (c Config) listenTCP(name, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if !c.secure(address) {
+		return l, nil
+	}
+	settings, err := c.tlsConfig()
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return tls.NewListener(l, settings), nil
+}
+
+func (c Config) tlsConfig() (*tls.Config, error) {
+	pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("tls_cert and tls_key: %w", err)
+	}
+	settings := &tls.Config{
+		MinVersion:   tls.VersionTLS13,
+		Certificates: []tls.Certificate{pair},
+		NextProtos:   []string{"h2", "http/1.1"},
+	}
+	if c.TLSClientCA == "" {
+		return settings, nil
+	}
+	text, err := os.ReadFile(c.TLSClientCA)
+	if err != nil {
+		return nil, fmt.Errorf("tls_client_ca: %w", err)
+	}
+	settings.ClientCAs = x509.NewCertPool()
+	if !settings.ClientCAs.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("tls_client_ca: %s holds no certificate in PEM", c.TLSClientCA)
+	}
+	settings.ClientAuth = tls.RequireAndVerifyClientCert
+	return settings, nil
+}

@@ -1,0 +1,237 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr"
+	"github.com/faas-gpu/faas-gpu/cachemgr/api/token"
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/cachemgr/server"
+	"github.com/faas-gpu/faas-gpu/cachemgr/store"
+)
+
+// Bounds of connections that no request is on yet, or any more.
+const (
+	headerTimeout  = 10 * time.Second
+	idleTimeout    = 3 * time.Minute
+	maxHeaderBytes = 64 << 10
+)
+
+// closeGrace is what the manager has to give all bytes back, once no request is
+// left or their time is over.
+const closeGrace = 10 * time.Second
+
+// Node is a running cache manager.
+type Node struct {
+	log     *slog.Logger
+	store   *store.Store
+	manager *cachemgr.Manager
+	server  *server.Server
+
+	listeners []*listener
+	serving   sync.WaitGroup
+	failed    chan error
+}
+
+// listener is one of a node's addresses with what serves there.
+type listener struct {
+	name string
+	net.Listener
+	http *http.Server
+}
+
+// Start starts a node; it serves when Start returns, until Shutdown. ctx bounds
+// the start only. An error leaves nothing behind.
+func Start(ctx context.Context, c Config) (*Node, error) {
+	if c.Engine == nil || c.Log == nil {
+		return nil, errors.New("node: Engine and Log are needed")
+	}
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{log: c.Log, failed: make(chan error, 1)}
+	if err := n.start(ctx, c); err != nil {
+		n.undo()
+		return nil, err
+	}
+	for _, l := range n.listeners {
+		n.serving.Go(func() { n.serve(l) })
+	}
+	return n, nil
+}
+
+func (n *Node) start(ctx context.Context, c Config) (err error) {
+	auth, err := c.auth()
+	if err != nil {
+		return err
+	}
+	devices, err := c.Engine.Devices(ctx)
+	if err != nil {
+		return fmt.Errorf("devices: %w", err)
+	}
+	if n.store, err = store.Open(store.Config{Dir: c.StorePath, Quota: c.StoreQuota, Log: c.Log}); err != nil {
+		return err
+	}
+	if n.manager, err = cachemgr.New(c.managerConfig(devices)); err != nil {
+		return err
+	}
+	n.server, err = server.New(server.Config{
+		Manager: n.manager, Store: n.store, Auth: auth, Log: c.Log,
+		Node: c.Name, Version: c.Version, Platform: c.Engine.Name() + "_onnx",
+		Limits: server.Limits{
+			Body: c.MaxBody, Output: c.MaxOutput, Run: c.RunTimeout,
+			BodyTimeout: c.BodyTimeout, AllowPlans: c.AllowPlans,
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return n.listen(c)
+}
+
+func (c Config) auth() (server.Auth, error) {
+	if c.Auth == AuthNone {
+		return server.Everybody{}, nil
+	}
+	key, err := token.LoadPublic(c.TokenPublicKey)
+	if err != nil {
+		return nil, fmt.Errorf("token_public_key: %w", err)
+	}
+	return server.Tokens{Verifier: token.NewVerifier(key, time.Now)}, nil
+}
+
+func (c Config) managerConfig(devices []engine.Device) cachemgr.Config {
+	m := cachemgr.Config{
+		Engine:       c.Engine,
+		DeviceBudget: defaultBudget,
+		HostBudget:   c.HostBudget,
+		Concurrency:  c.Concurrency,
+		QueueDepth:   c.QueueDepth,
+		QueueTimeout: c.QueueTimeout,
+		LoadTimeout:  c.LoadTimeout,
+		Log:          c.Log,
+	}
+	if c.DeviceBudget > 0 {
+		m.DeviceBudget = func(engine.Device) int64 { return c.DeviceBudget }
+	}
+	if m.HostBudget == 0 {
+		m.HostBudget = defaultHostBudget(devices)
+	}
+	return m
+}
+
+// listen opens every address, so that Start fails where one is taken.
+func (n *Node) listen(c Config) error {
+	add := func(name string, l net.Listener, err error, h http.Handler) error {
+		if err == nil {
+			n.listeners = append(n.listeners, &listener{name, l, newHTTPServer(h, c.Log)})
+		}
+		return err
+	}
+	if !off(c.SocketDir) {
+		l, err := listenUnix(c.SocketDir)
+		if err := add("socket", l, err, n.server); err != nil {
+			return err
+		}
+	}
+	if !off(c.Listen) {
+		l, err := c.listenTCP("listen", c.Listen)
+		if err := add("listen", l, err, n.server); err != nil {
+			return err
+		}
+	}
+	if !off(c.MetricsListen) {
+		l, err := c.listenTCP("metrics_listen", c.MetricsListen)
+		return add("metrics", l, err, n.server.Metrics())
+	}
+	return nil
+}
+
+func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+func (n *Node) serve(l *listener) {
+	n.log.Info("serving", "what", l.name, "address", l.Addr().String())
+	if err := l.http.Serve(l.Listener); !errors.Is(err, http.ErrServerClosed) {
+		select {
+		case n.failed <- fmt.Errorf("%s: %w", l.name, err):
+		default: // one failure is enough to end the node
+		}
+	}
+}
+
+// Failed gets an error if the node can no longer serve; then only Shutdown is
+// left to be called.
+func (n *Node) Failed() <-chan error { return n.failed }
+
+// Epoch names this run of the node.
+func (n *Node) Epoch() string { return n.server.Epoch() }
+
+// Address is where a node serves: "socket" (a path), "listen" or "metrics"; nil
+// if it does not.
+func (n *Node) Address(name string) net.Addr {
+	for _, l := range n.listeners {
+		if l.name == name {
+			return l.Addr()
+		}
+	}
+	return nil
+}
+
+// Handler serves the node's protocol without a listener.
+func (n *Node) Handler() http.Handler { return n.server }
+
+// Shutdown stops listening, lets the requests that are under way finish until
+// ctx ends, then cuts them off, and gives all memory back.
+func (n *Node) Shutdown(ctx context.Context) error {
+	n.server.Drain()
+	var requests sync.WaitGroup
+	for _, l := range n.listeners {
+		requests.Go(func() {
+			if err := l.http.Shutdown(ctx); err != nil {
+				n.log.Warn("requests cut off at the end", "what", l.name, "error", err)
+				_ = l.http.Close() // its connections are gone either way
+			}
+		})
+	}
+	requests.Wait()
+	n.serving.Wait()
+	n.server.Close()
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
+	defer cancel()
+	return errors.Join(n.manager.Close(closing), n.store.Close())
+}
+
+// undo takes back what a start that failed had opened.
+func (n *Node) undo() {
+	for _, l := range n.listeners {
+		_ = l.Close()
+	}
+	if n.server != nil {
+		n.server.Close()
+	}
+	if n.manager != nil {
+		closing, cancel := context.WithTimeout(context.Background(), closeGrace)
+		defer cancel()
+		if err := n.manager.Close(closing); err != nil {
+			n.log.Warn("cache manager not closed", "error", err)
+		}
+	}
+	if n.store != nil {
+		_ = n.store.Close()
+	}
+}
