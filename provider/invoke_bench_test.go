@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"testing"
 )
 
@@ -31,7 +32,7 @@ func BenchmarkInvoke(b *testing.B) {
 	defer replica.Close()
 	to, _ := url.Parse(replica.URL)
 	std := httputil.NewSingleHostReverseProxy(to)
-	std.ErrorLog = log.New(io.Discard, "", 0)
+	std.ErrorLog = log.New(os.Stderr, "RP ", 0)
 	reverse := httptest.NewServer(std)
 	defer reverse.Close()
 	p := start(b, newFakeRuntime(replica.URL))

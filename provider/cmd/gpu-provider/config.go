@@ -1,0 +1,108 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/openfaas/faas-provider/auth"
+
+	"github.com/faas-gpu/faas-gpu/internal/env"
+	"github.com/faas-gpu/faas-gpu/internal/image"
+	"github.com/faas-gpu/faas-gpu/provider/runtime"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/process"
+	"github.com/faas-gpu/faas-gpu/provider/server"
+)
+
+type config struct {
+	bind, stateDir string
+	port           int
+	runtime        string
+	images         string
+	basicAuth      bool
+	secretsPath    string
+	nodes          []string
+	socket         string
+	stopTimeout    time.Duration
+	limits         server.Limits
+}
+
+func readConfig(environ []string) (config, error) {
+	set := env.New(environ)
+	c := declare(set)
+	if c.port > 65535 {
+		set.Fail("port", "%d is not a port", c.port)
+	}
+	if err := set.Err(); err != nil {
+		return c, err
+	}
+	var err error
+	c.stateDir, err = filepath.Abs(c.stateDir)
+	return c, err
+}
+
+func declare(set *env.Set) config {
+	c := config{
+		bind:        set.String("bind", "127.0.0.1", "address to listen on"),
+		port:        set.Int("port", 8080, "port to listen on; 8081 beside a gateway on this machine; 0: any free one"),
+		stateDir:    set.String("state_dir", "/var/lib/faas-gpu", "folder of functions, secrets, images, keys and the password"),
+		runtime:     set.OneOf("runtime", "process", "what runs functions", "process"),
+		images:      set.String("images", "", "folder of images; state_dir/images if empty"),
+		basicAuth:   set.Bool("basic_auth", true, "the API needs a user and a password"),
+		secretsPath: set.String("secret_mount_path", "", "folder of "+server.UserFile+" and "+server.PasswordFile+"; if empty they are made in state_dir"),
+		socket:      set.String("cachemgr_socket", "/run/faas-gpu/oip.sock", "socket of the cache manager that functions here use"),
+		stopTimeout: set.Duration("stop_timeout", 30*time.Second, "time that requests in flight get when the provider stops"),
+		limits:      server.ReadLimits(set),
+	}
+	nodes := set.String("cachemgr_nodes", "", "cache managers to watch, sockets or URLs with commas between them; cachemgr_socket if empty")
+	if nodes == "" {
+		nodes = c.socket
+	}
+	for address := range strings.SplitSeq(nodes, ",") {
+		c.nodes = append(c.nodes, strings.TrimSpace(address))
+	}
+	return c
+}
+
+func usage(w io.Writer) error {
+	set := env.New(nil)
+	declare(set)
+	return set.Usage(w)
+}
+
+func (c config) address() string { return net.JoinHostPort(c.bind, strconv.Itoa(c.port)) }
+
+func (c config) keys() string { return filepath.Join(c.stateDir, "keys") }
+
+func (c config) credentials() (*auth.BasicAuthCredentials, error) {
+	switch {
+	case !c.basicAuth:
+		return nil, nil
+	case c.secretsPath != "":
+		return server.Credentials(c.secretsPath)
+	}
+	return server.GenerateCredentials(c.stateDir)
+}
+
+// openRuntime makes the runtime that was asked for.
+func (c config) openRuntime(tokens runtime.TokenSource, log *slog.Logger) (runtime.Runtime, error) {
+	dir := c.images
+	if dir == "" {
+		dir = filepath.Join(c.stateDir, "images")
+	}
+	images, err := image.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return process.New(process.Config{
+		Dir:         filepath.Join(c.stateDir, "process"),
+		Images:      images,
+		Environment: map[string]string{"cachemgr_socket": c.socket},
+		Tokens:      tokens,
+		Log:         log,
+	})
+}

@@ -1,0 +1,77 @@
+// Command gpu-provider is the OpenFaaS provider.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+
+	"github.com/faas-gpu/faas-gpu/provider/server"
+)
+
+func main() {
+	if slices.ContainsFunc(os.Args[1:], func(a string) bool { return a == "-help" || a == "--help" || a == "-h" }) {
+		if err := usage(os.Stdout); err != nil {
+			os.Exit(1)
+		}
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Environ(), os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "gpu-provider:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx ends.
+func run(ctx context.Context, environ []string, logTo *os.File) error {
+	cfg, err := readConfig(environ)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(logTo, nil))
+	signer, err := server.Signer(cfg.keys())
+	if err != nil {
+		return err
+	}
+	credentials, err := cfg.credentials()
+	if err != nil {
+		return err
+	}
+	nodes, closeNodes, err := server.NodeClients(cfg.nodes, signer, log)
+	if err != nil {
+		return err
+	}
+	defer closeNodes()
+	rt, err := cfg.openRuntime(server.FunctionTokens(signer), log)
+	if err != nil {
+		return err
+	}
+	defer rt.Close()
+	listener, err := net.Listen("tcp", cfg.address())
+	if err != nil {
+		return err
+	}
+	s, err := server.Start(server.Config{
+		Listener: listener, Runtime: rt, Nodes: nodes, Credentials: credentials,
+		Version: server.Version(), Limits: cfg.limits, Log: log,
+	})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	log.Info("serving", "url", "http://"+listener.Addr().String(), "basic_auth", credentials != nil, "state_dir", cfg.stateDir)
+	select {
+	case <-ctx.Done():
+	case err = <-s.Failed():
+	}
+	ending, cancel := context.WithTimeout(context.Background(), cfg.stopTimeout)
+	defer cancel()
+	return errors.Join(err, s.Shutdown(ending))
+}
