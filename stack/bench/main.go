@@ -1,0 +1,50 @@
+// The command bench measures the stack with its real programs on loopback. Each
+// benchmark prints what it does, and as its last line one JSON object.
+//
+//	go run ./stack/bench node    what a request costs beside the engine's own time
+//	go run ./stack/bench churn   swapping under load and SIGKILL: outputs, bytes, memory
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// benchmark runs and returns the figures for its last line.
+type benchmark func(ctx context.Context, args []string) (any, error)
+
+func main() {
+	benchmarks := map[string]benchmark{"node": node, "churn": churn}
+	if len(os.Args) == 3 && os.Args[1] == echoCommand {
+		if err := serveEcho(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	run := benchmark(nil)
+	if len(os.Args) > 1 {
+		run = benchmarks[os.Args[1]]
+	}
+	if run == nil {
+		fmt.Fprintln(os.Stderr, "usage: go run ./stack/bench node|churn [-h]")
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	figures, err := run(ctx, os.Args[2:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	line, err := json.Marshal(figures)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	fmt.Println(string(line))
+}

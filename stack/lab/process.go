@@ -1,0 +1,154 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Process is one of the lab's programs. It can be killed and started again with
+// the same environment, as an init system would.
+type Process struct {
+	program string
+	environ []string
+	logFile string
+	ready   func(context.Context) error
+
+	cmd    *exec.Cmd
+	exited chan struct{} // closed after err is set
+	err    error
+}
+
+// start runs the program and waits until it is ready.
+func (p *Process) start(ctx context.Context) error {
+	log, err := os.OpenFile(p.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	p.cmd = exec.Command(p.program)
+	p.cmd.Env = p.environ
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.exited = make(chan struct{})
+	if err := p.cmd.Start(); err != nil {
+		return err
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.exited)
+	}()
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := p.awaitReady(ctx); err != nil {
+		return fmt.Errorf("%s: %w; its output:\n%s", filepath.Base(p.program), err, p.Tail())
+	}
+	return nil
+}
+
+func (p *Process) awaitReady(ctx context.Context) error {
+	return Poll(ctx, func() error {
+		select {
+		case <-p.exited:
+			return Final(fmt.Errorf("ended while it started: %w", p.err))
+		default:
+			return p.ready(ctx)
+		}
+	})
+}
+
+// PID of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Kill ends the process with SIGKILL and waits until it is gone.
+func (p *Process) Kill() error {
+	if err := p.cmd.Process.Kill(); err != nil {
+		return err
+	}
+	<-p.exited
+	return nil
+}
+
+// Restart starts the process again after it has gone, and waits until it is
+// ready.
+func (p *Process) Restart(ctx context.Context) error { return p.start(ctx) }
+
+// Stop asks the process to end, and waits.
+func (p *Process) Stop() error {
+	select {
+	case <-p.exited:
+		return nil // it was killed
+	default:
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case <-p.exited:
+		return nil
+	case <-time.After(20 * time.Second):
+		return errors.Join(fmt.Errorf("%s did not end 20 s after SIGTERM", p.program), p.Kill())
+	}
+}
+
+// Tail is the end of the process's output.
+func (p *Process) Tail() []byte {
+	const most = 4 << 10
+	data, err := os.ReadFile(p.logFile)
+	if err != nil {
+		return []byte(err.Error())
+	}
+	return data[max(0, len(data)-most):]
+}
+
+// RSS of the process in bytes.
+func (p *Process) RSS() (int64, error) { return RSS(p.PID()) }
+
+// RSS is the resident memory of a process in bytes.
+func RSS(pid int) (int64, error) {
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0, err
+	}
+	for line := range bytes.Lines(status) {
+		if rest, ok := strings.CutPrefix(string(line), "VmRSS:"); ok {
+			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			return kb << 10, err
+		}
+	}
+	return 0, fmt.Errorf("process %d has no VmRSS", pid)
+}
+
+// finalError ends a Poll.
+type finalError struct{ error }
+
+func (e finalError) Unwrap() error { return e.error }
+
+// Final marks an error that polling will not mend.
+func Final(err error) error { return finalError{err} }
+
+// Poll calls f every 20 ms until it returns nil or a Final error, or ctx ends;
+// then it returns f's last error.
+func Poll(ctx context.Context, f func() error) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := f()
+		if final := (finalError{}); err == nil || errors.As(err, &final) {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package lab
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// PIDs are the processes of a function's replicas.
+func (l *Lab) PIDs(name string) ([]int, error) {
+	files, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, file := range files {
+		environ := readEnviron(file)
+		if environ["OPENFAAS_NAME"] == name && strings.HasPrefix(environ["secret_mount_path"], l.Dir) {
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			if err != nil {
+				return nil, err
+			}
+			pids = append(pids, pid)
+		}
+	}
+	if len(pids) == 0 {
+		return nil, fmt.Errorf("%s has no process", name)
+	}
+	return pids, nil
+}
+
+// Token is what a function shows to the cache manager.
+func (l *Lab) Token(name string) (string, error) {
+	pids, err := l.PIDs(name)
+	if err != nil {
+		return "", err
+	}
+	environ := readEnviron(fmt.Sprintf("/proc/%d/environ", pids[0]))
+	token, err := os.ReadFile(filepath.Join(environ["secret_mount_path"], "faas-gpu-token"))
+	return string(bytes.TrimSpace(token)), err
+}
+
+// readEnviron is the environment of a process; it is empty if the process has
+// gone meanwhile.
+func readEnviron(file string) map[string]string {
+	environ := map[string]string{}
+	data, _ := os.ReadFile(file)
+	for kv := range bytes.SplitSeq(data, []byte{0}) {
+		if name, value, ok := strings.Cut(string(kv), "="); ok {
+			environ[name] = value
+		}
+	}
+	return environ
+}
