@@ -206,6 +206,9 @@ func (f *function) watch(r *replica) {
 	r.cancel = cancel
 	f.rt.tasks.Go(func() {
 		how, err := r.process.wait()
+		if f.rt.ctx.Err() != nil {
+			return // the runtime was closed, and the handle with it
+		}
 		if err != nil {
 			how = "can no longer be watched: " + err.Error()
 		}

@@ -86,7 +86,8 @@ func (r *logReader) cut(n, after int) logs.Message {
 // fill reads more; false if there is no more now.
 func (r *logReader) fill() (bool, error) {
 	if len(r.files) == 0 {
-		if err := r.open(); err != nil || len(r.files) == 0 {
+		var err error
+		if r.files, err = openLogs(r.source.dir); err != nil || len(r.files) == 0 {
 			return false, err
 		}
 	}
@@ -108,53 +109,60 @@ func (r *logReader) fill() (bool, error) {
 	return true, nil
 }
 
-// open opens the present file and the one before it, in this order: a rotation
-// in between makes the first the second, and nothing is missed.
-func (r *logReader) open() error {
-	present, err := os.Open(filepath.Join(r.source.dir, "log"))
+// openLogs opens a replica's former file, if there is one, and its present one.
+// They are opened in the other order: a rotation in between makes the present
+// the former, and nothing is missed.
+func openLogs(dir string) ([]*os.File, error) {
+	present, err := os.Open(filepath.Join(dir, "log"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r.files = []*os.File{present}
-	former, err := os.Open(filepath.Join(r.source.dir, "log.1"))
+	former, err := os.Open(filepath.Join(dir, "log.1"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return []*os.File{present}, nil
 	}
 	if err != nil {
-		return err
+		present.Close()
+		return nil, err
 	}
 	if same, err := sameFile(present, former.Name()); same || err != nil {
 		former.Close()
-		return err
+		return []*os.File{present}, err
 	}
-	r.files = []*os.File{former, present}
-	return nil
+	return []*os.File{former, present}, nil
 }
 
-// rotated is whether there is a newer file than the last one that is open; it is
-// then open too. What was written to the last before is still read: it is at its
-// end only once it was read again.
+// rotated is whether there is a newer file than the one that is open; what is
+// newer is then open too. A reader that misses no more than one of two rotations
+// misses no line.
 func (r *logReader) rotated() (bool, error) {
-	name := filepath.Join(r.source.dir, "log")
-	same, err := sameFile(r.files[0], name)
+	last := r.files[0]
+	same, err := sameFile(last, filepath.Join(r.source.dir, "log"))
 	if same || errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	next, err := os.Open(name)
+	// Something may have been written between the last read and the rotation.
+	rest, err := io.ReadAll(last)
+	r.buffer = append(r.buffer, rest...)
 	if err != nil {
 		return false, err
 	}
-	r.files = append(r.files, next)
-	// Something may have been written between the last read and the rotation.
-	rest, err := io.ReadAll(r.files[0])
-	r.buffer = append(r.buffer, rest...)
-	return true, err
+	newer, err := openLogs(r.source.dir)
+	if err != nil || len(newer) == 0 {
+		return false, err
+	}
+	if same, err := sameFile(last, newer[0].Name()); len(newer) == 2 && same && err == nil {
+		newer[0].Close()
+		newer = newer[1:]
+	}
+	r.files = append(r.files, newer...)
+	return true, nil
 }
 
 func sameFile(f *os.File, name string) (bool, error) {

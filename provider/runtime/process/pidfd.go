@@ -43,7 +43,7 @@ func adopt(pid int, birth uint64) (*handle, error) {
 	return newHandle(pid, fd)
 }
 
-// wait returns in words how the process ended; os.ErrClosed after close.
+// wait returns in words how the process ended; an error once the handle is closed.
 func (h *handle) wait() (string, error) {
 	raw, err := h.fd.SyscallConn()
 	if err != nil {

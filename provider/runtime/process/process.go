@@ -198,8 +198,11 @@ func (r *Runtime) Info() runtime.Info {
 	return runtime.Info{
 		Orchestration: "process",
 		Version:       "1",
-		Warnings:      []string{"development only: no isolation between functions"},
-		Unenforced:    slices.Clone(r.groups.unenforced),
+		Warnings: []string{
+			"development only: no isolation between functions",
+			"placement constraints and readOnlyRootFilesystem have no effect",
+		},
+		Unenforced: slices.Clone(r.groups.unenforced),
 	}
 }
 
@@ -229,6 +232,9 @@ func (r *Runtime) Stop(ctx context.Context) error {
 // Close stops watching; replicas go on.
 func (r *Runtime) Close() error {
 	r.cancel()
+	// A change that is under way may still start a goroutine; none comes after it.
+	r.turn <- struct{}{}
+	<-r.turn
 	r.actors.Wait()
 	r.tasks.Wait()
 	r.client.CloseIdleConnections()
