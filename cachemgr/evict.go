@@ -11,18 +11,19 @@ import (
 
 // reclaim lets models leave a device until short bytes are on their way, each
 // kind in the order of the policy: idle ones, then the residues of models that
-// are on no device, then those in use, which leave with their last request. What
-// head left behind on the device is part of its own need and stays.
+// are on no device, then those in use, which leave with their last request, and
+// at last residues of models that are on another device and have to leave that.
+// What head left behind on this device is part of its own need and stays.
 func (m *Manager) reclaim(d *device, short int64, head *slot) {
 	short -= m.evictIdle(d, short)
-	short -= m.dropResidues(d, short, head)
+	short -= m.dropResidues(d, short, head, func(mod *model) bool { return !mod.anySlot((*slot).open) })
 	for _, s := range m.victims(d) {
-		if short <= 0 {
-			return
+		if short > 0 {
+			short -= s.held.Resident - s.held.Residual
+			m.drain(s)
 		}
-		short -= s.held.Resident - s.held.Residual
-		m.drain(s)
 	}
+	m.dropResidues(d, short, head, func(*model) bool { return true })
 }
 
 // evictIdle lets idle models leave until short bytes are on their way, and
@@ -37,19 +38,17 @@ func (m *Manager) evictIdle(d *device, short int64) (leaving int64) {
 	return leaving
 }
 
-// dropResidues unstages models that are on no device but left bytes on this one.
-func (m *Manager) dropResidues(d *device, short int64, head *slot) (leaving int64) {
+// dropResidues unstages models that left bytes on a device until short bytes are
+// on their way, and returns how many are.
+func (m *Manager) dropResidues(d *device, short int64, head *slot, may func(*model) bool) (leaving int64) {
 	for _, key := range slices.Collect(m.host.order.Victims()) {
 		mod := m.entries[key]
 		s := mod.slots[d.index]
-		if leaving >= short {
-			break
+		if leaving < short && s != head && s.residual > 0 && s.state == slotAbsent &&
+			!mod.pinned && !mod.retiring && may(mod) {
+			leaving += s.residual
+			m.retire(mod)
 		}
-		if s.residual == 0 || mod.pinned || mod.retiring || mod.anySlot((*slot).open) || head != nil && head.model == mod {
-			continue
-		}
-		leaving += s.residual
-		m.retire(mod)
 	}
 	return leaving
 }
@@ -116,6 +115,7 @@ func (m *Manager) evicted(s *slot, err error) {
 		m.log.Warn("device memory may not have been given back", "model", mod.Name, "device", d.ID, "error", err)
 	}
 	if errors.Is(err, engine.ErrDeviceLost) {
+		m.retire(mod)
 		m.lose(d, err)
 	}
 	m.unstageIfUnused(mod)

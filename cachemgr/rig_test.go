@@ -3,7 +3,6 @@ package cachemgr
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -108,17 +107,20 @@ func (r *rig) addAs(name string, model testengine.Model) {
 
 // infer runs one request and compares its output.
 func (r *rig) infer(ctx context.Context, name string) (Result, error) {
-	in := []byte(fmt.Sprintf("%-100s", name))
-	out := []tensor.Tensor{{Name: "y"}}
-	res, err := r.m.Infer(ctx, Request{
-		Digest: name,
-		In:     []tensor.Tensor{{Name: "x", Datatype: tensor.Uint8, Shape: []int64{100}, Data: in}},
-		Out:    out,
-	})
-	if err == nil && !bytes.Equal(out[0].Data, testengine.Expect(name, in)) {
+	in, out := testTensors()
+	res, err := r.m.Infer(ctx, Request{Digest: name, In: in, Out: out})
+	if err == nil && !bytes.Equal(out[0].Data, testengine.Expect(name, in[0].Data)) {
 		r.Errorf("wrong output of %s", name)
 	}
 	return res, err
+}
+
+func testTensors() (in, out []tensor.Tensor) {
+	data := make([]byte, 100)
+	for i := range data {
+		data[i] = byte(i)
+	}
+	return []tensor.Tensor{{Name: "x", Datatype: tensor.Uint8, Shape: []int64{100}, Data: data}}, []tensor.Tensor{{Name: "y"}}
 }
 
 // want runs one request that must end with an outcome.

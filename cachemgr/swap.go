@@ -185,6 +185,7 @@ func (m *Manager) loadFailed(s *slot, read engine.Device, err error) {
 		m.failSlot(s, ErrClosed)
 	case errors.Is(err, engine.ErrDeviceLost):
 		m.failSlot(s, err)
+		m.retire(mod)
 		m.lose(d, err)
 	case errors.Is(err, engine.ErrNoMemory) && !s.retried && len(s.waiting) > 0 && m.makeRoom(d, err):
 		m.log.Info("device memory is short, evicted idle models to try again", "model", mod.Name, "error", err)

@@ -1,0 +1,242 @@
+package cachemgr
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/cachemgr/internal/testengine"
+)
+
+// TestCancellationAtEveryStage stops a request wherever it may wait. Each time it
+// must end at once, and all must be as if it had never come.
+func TestCancellationAtEveryStage(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		prepare func(r *rig) (undo func())
+		after   api.State // of a, once all is done
+	}{
+		{"waiting for host memory", func(r *rig) func() {
+			open := r.hold(testengine.Open, "other") // takes 990 of 1000 bytes
+			other := r.start("other")
+			return func() { close(open); other.wait() }
+		}, api.StateAbsent},
+		{"while it is opened", func(r *rig) func() {
+			open := r.hold(testengine.Open, "a")
+			return func() { close(open) }
+		}, api.StateStaged},
+		{"waiting for device memory", func(r *rig) func() {
+			r.add("busy", 60)
+			run := r.hold(testengine.Run, "busy")
+			busy := r.start("busy")
+			return func() { close(run); busy.wait() }
+		}, api.StateStaged},
+		{"while it is loaded", func(r *rig) func() {
+			load := r.hold(testengine.Load, "a")
+			return func() { close(load) }
+		}, api.StateResident},
+		{"waiting for its turn", func(r *rig) func() {
+			r.add("busy", 10)
+			run := r.hold(testengine.Run, "busy")
+			busy := r.start("busy")
+			return func() { close(run); busy.wait() }
+		}, api.StateResident},
+		{"while it runs", func(r *rig) func() {
+			run := r.hold(testengine.Run, "a")
+			return func() { close(run) }
+		}, api.StateResident},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(r *rig) {
+				r.add("a", 60)
+				r.addAs("other", testengine.Model{Cost: engine.Cost{Peak: 1, Resident: 1, Host: 990}})
+				undo := c.prepare(r)
+				p := r.start("a")
+				if p.isDone() {
+					r.Fatalf("did not wait: %v", p.err)
+				}
+				p.cancel()
+				synctest.Wait()
+				if !p.isDone() || !errors.Is(p.err, context.Canceled) {
+					r.Errorf("done: %v, error %v; want context.Canceled at once", p.isDone(), p.err)
+				}
+				r.check()
+				undo()
+				r.wantState("a", c.after)
+				if d := r.m.Status().Devices[0]; d.Queued != 0 || d.Running != 0 {
+					r.Errorf("%d queued, %d running", d.Queued, d.Running)
+				}
+				if _, err := r.infer(r.Context(), "a"); err != nil {
+					r.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestWhoLeavesDoesNotStopTheOthersLoad(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.add("a", 60)
+		open, load := r.hold(testengine.Open, "a"), r.hold(testengine.Load, "a")
+		first, second, third := r.start("a"), r.start("a"), r.start("a")
+		first.cancel()
+		open <- nil
+		r.wantState("a", api.StateLoading)
+		second.cancel()
+		load <- nil
+		if _, err := third.wait(); err != nil {
+			r.Error(err)
+		}
+		for _, p := range []*pending{first, second} {
+			if _, err := p.wait(); !errors.Is(err, context.Canceled) {
+				r.Errorf("error %v, want context.Canceled", err)
+			}
+		}
+		close(open)
+		close(load)
+	})
+}
+
+func TestCancelledContextIsNotAdmitted(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.add("a", 60)
+		ctx, cancel := context.WithCancel(r.Context())
+		cancel()
+		if _, err := r.infer(ctx, "a"); !errors.Is(err, context.Canceled) {
+			r.Errorf("error %v, want context.Canceled", err)
+		}
+		r.wantState("a", api.StateAbsent)
+	})
+}
+
+func TestQueueIsBounded(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.add("a", 60)
+		r.want("a", api.CacheLoad)
+		run := r.hold(testengine.Run, "a")
+		all := []*pending{r.start("a"), r.start("a"), r.start("a")} // one runs, two wait
+		if _, err := r.infer(r.Context(), "a"); !errors.Is(err, ErrOverloaded) {
+			r.Errorf("error %v, want ErrOverloaded", err)
+		}
+		if err := r.m.Load(r.Context(), "a", ""); err != nil {
+			r.Errorf("what is resident need not wait: %v", err)
+		}
+		close(run)
+		for _, p := range all {
+			if _, err := p.wait(); err != nil {
+				r.Error(err)
+			}
+		}
+	}, func(c *Config, _ *testengine.Engine) { c.QueueDepth = 2 })
+}
+
+func TestWaitingIsBounded(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		model string
+	}{{"for its turn", "busy"}, {"for device memory", "a"}, {"for host memory", "heavy"}} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(r *rig) {
+				r.add("busy", 60)
+				r.add("a", 60)
+				r.addAs("heavy", testengine.Model{Cost: engine.Cost{Peak: 1, Resident: 1, Host: 990}})
+				run := r.hold(testengine.Run, "busy")
+				busy := r.start("busy")
+				before := time.Now()
+				_, err := r.infer(r.Context(), c.model)
+				if waited := time.Since(before); !errors.Is(err, ErrOverloaded) || waited != 30*time.Second {
+					r.Errorf("error %v after %v, want ErrOverloaded after 30s", err, waited)
+				}
+				close(run)
+				busy.wait()
+				if _, err := r.infer(r.Context(), c.model); err != nil {
+					r.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestQueueTimeoutSparesWhoseModelIsLoading(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.add("a", 60)
+		load := r.hold(testengine.Load, "a")
+		p := r.start("a")
+		time.Sleep(100 * time.Second)
+		if p.isDone() {
+			r.Fatalf("gave up: %v", p.err)
+		}
+		close(load)
+		if res, err := p.wait(); err != nil || res.Swap != 100*time.Second {
+			r.Errorf("%+v, error %v", res, err)
+		}
+	})
+}
+
+func TestQueueTimeIsReported(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.add("a", 60)
+		run := r.hold(testengine.Run, "a")
+		first := r.start("a")
+		second := r.start("a")
+		time.Sleep(3 * time.Second)
+		run <- nil
+		if res, err := first.wait(); err != nil || res.Compute != 3*time.Second || res.Queue != 0 {
+			r.Errorf("first: %+v, error %v", res, err)
+		}
+		time.Sleep(2 * time.Second)
+		run <- nil
+		if res, err := second.wait(); err != nil || res.Queue != 3*time.Second || res.Compute != 2*time.Second || res.Swap != 0 {
+			r.Errorf("second: %+v, error %v", res, err)
+		}
+		close(run)
+	})
+}
+
+func TestLoadTimeout(t *testing.T) {
+	for _, op := range []testengine.Op{testengine.Open, testengine.Load} {
+		t.Run(string(op), func(t *testing.T) {
+			inBubble(t, func(r *rig) {
+				r.add("a", 60)
+				gate := r.hold(op, "a")
+				before := time.Now()
+				_, err := r.infer(r.Context(), "a")
+				if waited := time.Since(before); !errors.Is(err, context.DeadlineExceeded) || waited != 2*time.Minute {
+					r.Errorf("error %v after %v, want DeadlineExceeded after 2m", err, waited)
+				}
+				r.wantState("a", api.StateFailed)
+				close(gate)
+			})
+		})
+	}
+}
+
+func TestPanicOfTheEngineLeavesNoLease(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.add("a", 60)
+		r.add("b", 60)
+		r.want("a", api.CacheLoad)
+		r.engine.Before = func(_ context.Context, c testengine.Call) error {
+			if c.Op == testengine.Run && c.Model == "a" {
+				panic("engine")
+			}
+			return nil
+		}
+		func() {
+			defer func() {
+				if recover() == nil {
+					r.Error("the panic was swallowed")
+				}
+			}()
+			r.infer(r.Context(), "a")
+		}()
+		r.want("b", api.CacheLoad) // a can leave, the device is free
+		if n := r.m.Status().Models["a"].Stats.Failures; n != 1 {
+			r.Errorf("%d failures, want 1", n)
+		}
+	})
+}
