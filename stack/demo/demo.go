@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
 )
 
 // stackFile is what faas-cli calls the file that lists the functions.
@@ -292,4 +291,3 @@ func (d *demo) remove(ctx context.Context) error {
 	}
 	return nil
 }
-

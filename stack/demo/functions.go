@@ -143,11 +143,6 @@ func (f *function) scaffold(dir, source string) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"models", "pixels.go", "pixels_test.go"} {
-		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
-			return err
-		}
-	}
 	version := filepath.Join(dir, "models", f.model, "1")
 	if err := os.MkdirAll(version, 0o755); err != nil {
 		return err

@@ -70,7 +70,7 @@ func TestPNGKeepsEveryPixel(t *testing.T) {
 }
 
 func TestTemplatesHaveTheSameModel(t *testing.T) {
-	copies, err := filepath.Glob("../../template/*/function/models/digits/1/model.onnx")
+	copies, err := filepath.Glob("../../template/*/function/example/digits/1/model.onnx")
 	if err != nil || len(copies) == 0 {
 		t.Fatalf("no template has the model: %v", err)
 	}

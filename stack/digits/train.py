@@ -207,7 +207,7 @@ def main():
     model = to_onnx(p)
     (here / "model.onnx").write_bytes(model)
     for function in here.parents[1].glob("template/*/function"):
-        (function / "models/digits/1/model.onnx").write_bytes(model)
+        (function / "example/digits/1/model.onnx").write_bytes(model)
     lines = [",".join(str(int(v)) for v in pixels[i].ravel()) + f",{y[i]}\n" for i in held]
     (here / "heldout.csv").write_text("".join(lines))
 

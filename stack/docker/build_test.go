@@ -68,7 +68,7 @@ func (m machine) goContext(t *testing.T, handler string) {
 		f.Close()
 		put(t, m.context, map[string]string{name: content.String()})
 	}
-	put(t, m.context, map[string]string{"function/handler.go": handler})
+	put(t, m.context, map[string]string{"function/handler.go": handler, "function/example/e/1/model.onnx": "weights"})
 }
 
 // unpack returns the folder of an image's files, and the image.
@@ -132,8 +132,9 @@ func TestOtherLanguage(t *testing.T) {
 	m := newMachine(t)
 	put(t, m.context, map[string]string{
 		recipeFile: "program: fwatchdog\nenv: {mode: http, a: b}\ncopy:\n" +
-			"  - {from: function/models, to: models, optional: true}\n  - {from: function, to: function}\n",
+			"  - {from: function/models, else: function/example, to: models}\n  - {from: function, to: function}\n",
 		"function/handler.py":            "pass",
+		"function/example/e/model.onnx":  "not looked at, since there is function/models",
 		"function/models/m/1/model.onnx": "weights",
 	})
 	if code, out := m.build(t, "--tag", "py"); code != 0 {
@@ -147,7 +148,8 @@ func TestOtherLanguage(t *testing.T) {
 		t.Errorf("entrypoint %q", got)
 	}
 	for name, want := range map[string]bool{
-		"fwatchdog": true, "function/handler.py": true, "models/m/1/model.onnx": true, "function/models": false,
+		"fwatchdog": true, "function/handler.py": true, "models/m/1/model.onnx": true,
+		"models/e": false, "function/models": false, "function/example": false,
 	} {
 		if _, err := os.Stat(filepath.Join(root, workdir, name)); (err == nil) != want {
 			t.Errorf("%s: %v", name, err)

@@ -23,13 +23,13 @@ const modelsName = "models"
 // a rule of its own is left out of the folder that holds it.
 func collect(ctx context.Context, rec recipe, contextDir string, stdout io.Writer) ([]image.File, error) {
 	var files []image.File
-	for _, rule := range rec.Copy {
-		source := filepath.Join(contextDir, rule.From)
-		if _, err := os.Stat(source); errors.Is(err, fs.ErrNotExist) {
-			if rule.Optional {
-				continue
-			}
-			return nil, fmt.Errorf("%s, which %s names, is missing", rule.From, recipeFile)
+	for i, rule := range rec.Copy {
+		source, err := pick(rule, contextDir)
+		if err != nil {
+			return nil, err
+		}
+		if source == "" {
+			continue
 		}
 		if filepath.Clean(rule.To) == modelsName {
 			if err := checkModels(ctx, source, stdout); err != nil {
@@ -37,9 +37,11 @@ func collect(ctx context.Context, rec recipe, contextDir string, stdout io.Write
 			}
 		}
 		var others []string
-		for _, r := range rec.Copy {
-			if filepath.Clean(r.From) != filepath.Clean(rule.From) {
-				others = append(others, filepath.Join(contextDir, r.From))
+		for j, r := range rec.Copy {
+			for _, from := range r.sources() {
+				if i != j {
+					others = append(others, filepath.Join(contextDir, from))
+				}
 			}
 		}
 		found, err := walk(source, path.Join(workdir, filepath.ToSlash(rule.To)), others)
@@ -49,6 +51,20 @@ func collect(ctx context.Context, rec recipe, contextDir string, stdout io.Write
 		files = append(files, found...)
 	}
 	return files, nil
+}
+
+// pick returns the path that a rule takes; "" if it takes none.
+func pick(rule copyRule, contextDir string) (string, error) {
+	for _, from := range rule.sources() {
+		source := filepath.Join(contextDir, from)
+		if _, err := os.Stat(source); err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return source, err
+		}
+	}
+	if rule.Optional {
+		return "", nil
+	}
+	return "", fmt.Errorf("%s, which %s names, is missing", rule.From, recipeFile)
 }
 
 // checkModels refuses a folder that the watchdog could not use, and writes the

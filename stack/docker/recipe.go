@@ -29,8 +29,17 @@ type recipe struct {
 // copyRule puts a file or folder of the context into the working directory.
 type copyRule struct {
 	From     string `yaml:"from"`
+	Else     string `yaml:"else"` // taken where there is no From
 	To       string `yaml:"to"`
-	Optional bool   `yaml:"optional"` // it may be missing
+	Optional bool   `yaml:"optional"` // both may be missing
+}
+
+// sources are the paths that a rule may take, the preferred one first.
+func (c copyRule) sources() []string {
+	if c.Else == "" {
+		return []string{c.From}
+	}
+	return []string{c.From, c.Else}
 }
 
 // readRecipe reads the process.yaml of a context.
@@ -60,8 +69,10 @@ func parseRecipe(data []byte) (recipe, error) {
 		return r, fmt.Errorf("program is %q, neither %q nor %q", r.Program, programGo, programWatchdog)
 	}
 	for _, c := range r.Copy {
-		if !filepath.IsLocal(c.From) || !filepath.IsLocal(c.To) {
-			return r, fmt.Errorf("copy from %q to %q: both are relative paths that stay inside", c.From, c.To)
+		for _, p := range append(c.sources(), c.To) {
+			if !filepath.IsLocal(p) {
+				return r, fmt.Errorf("copy from %q to %q: %q is not a relative path that stays inside", c.From, c.To, p)
+			}
 		}
 	}
 	return r, nil

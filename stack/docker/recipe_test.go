@@ -12,10 +12,11 @@ func TestParseRecipeRefuses(t *testing.T) {
 		"no program":       {"env: {a: b}", "neither"},
 		"unknown program":  {"program: rust", "neither"},
 		"misspelt field":   {"program: go\ncopies: []", "copies"},
-		"from outside":     {"program: go\ncopy: [{from: ../secret, to: a}]", "stay inside"},
-		"from the root":    {"program: go\ncopy: [{from: /etc/passwd, to: a}]", "stay inside"},
-		"to the outside":   {"program: go\ncopy: [{from: a, to: ../../bin/sh}]", "stay inside"},
-		"nothing to copy":  {"program: go\ncopy: [{from: '', to: a}]", "stay inside"},
+		"from outside":     {"program: go\ncopy: [{from: ../secret, to: a}]", "stays inside"},
+		"from the root":    {"program: go\ncopy: [{from: /etc/passwd, to: a}]", "stays inside"},
+		"to the outside":   {"program: go\ncopy: [{from: a, to: ../../bin/sh}]", "stays inside"},
+		"else outside":     {"program: go\ncopy: [{from: a, else: ../b, to: a}]", "stays inside"},
+		"nothing to copy":  {"program: go\ncopy: [{from: '', to: a}]", "stays inside"},
 		"not a list":       {"program: go\ncopy: a", "cannot unmarshal"},
 		"not even a table": {"- 1", "cannot unmarshal"},
 	} {
@@ -38,7 +39,7 @@ func FuzzParseRecipe(f *testing.F) {
 			return
 		}
 		for _, c := range r.Copy {
-			for _, p := range []string{c.From, c.To} {
+			for _, p := range []string{c.From, c.Else, c.To} {
 				if rel, err := filepath.Rel("/root", filepath.Join("/root", p)); err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
 					t.Errorf("%q leads out", p)
 				}

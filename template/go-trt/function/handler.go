@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"github.com/faas-gpu/faas-gpu/examples/scan"
 	"github.com/faas-gpu/faas-gpu/watchdog"
 )
 
@@ -16,16 +17,16 @@ type answer struct {
 
 // Handle recognises a handwritten digit: a PNG, or JSON with 64 pixels.
 func Handle(w http.ResponseWriter, r *http.Request) {
-	pixels, err := readPixels(http.MaxBytesReader(w, r.Body, maxBody))
+	pixels, err := scan.Read(r.Body)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 
-	// models/digits holds the model; the watchdog has seen to it that the node
-	// has it loaded, or loads it now.
+	// The model is example/digits/1/model.onnx. The watchdog has told the node of
+	// it, which has it loaded or loads it now.
 	out, err := watchdog.Model("digits").Infer(r.Context(),
-		watchdog.NewTensor("pixels", []int64{1, 1, side, side}, pixels))
+		watchdog.NewTensor("pixels", []int64{1, 1, scan.Side, scan.Side}, pixels))
 	if err != nil {
 		watchdog.Error(w, err)
 		return

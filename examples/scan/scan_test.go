@@ -1,4 +1,4 @@
-package function
+package scan
 
 import (
 	"bytes"
@@ -34,14 +34,14 @@ func bar(size int, paper, inked color.Color) image.Image {
 }
 
 func TestSmallPictureIsTakenAsIs(t *testing.T) {
-	img := image.NewGray(image.Rect(0, 0, side, side))
-	want := make([]float32, side*side)
+	img := image.NewGray(image.Rect(0, 0, Side, Side))
+	want := make([]float32, Side*Side)
 	for i := range want {
-		level := i % (ink + 1)
-		img.Pix[i] = uint8((level*255 + ink/2) / ink)
+		level := i % (Ink + 1)
+		img.Pix[i] = uint8((level*255 + Ink/2) / Ink)
 		want[i] = float32(level)
 	}
-	got, err := readPixels(bytes.NewReader(encode(t, img)))
+	got, err := Read(bytes.NewReader(encode(t, img)))
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v, %v\nwant %v", got, err, want)
 	}
@@ -50,15 +50,15 @@ func TestSmallPictureIsTakenAsIs(t *testing.T) {
 func TestLargePictureIsFramedEitherWayRound(t *testing.T) {
 	// A bar four times as high as wide fills the two columns in the middle.
 	var want []float32
-	for range side {
-		want = append(want, 0, 0, 0, ink, ink, 0, 0, 0)
+	for range Side {
+		want = append(want, 0, 0, 0, Ink, Ink, 0, 0, 0)
 	}
 	for name, img := range map[string]image.Image{
 		"dark on light":       bar(64, color.White, color.Black),
 		"light on dark":       bar(256, color.Black, color.White),
 		"dark on transparent": bar(128, color.Transparent, color.Black),
 	} {
-		got, err := readPixels(bytes.NewReader(encode(t, img)))
+		got, err := Read(bytes.NewReader(encode(t, img)))
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: got %v, %v", name, got, err)
 		}
@@ -66,10 +66,10 @@ func TestLargePictureIsFramedEitherWayRound(t *testing.T) {
 }
 
 func TestJSON(t *testing.T) {
-	array := "[" + strings.Repeat("3,", side*side-1) + "16]"
+	array := "[" + strings.Repeat("3,", Side*Side-1) + "16]"
 	for _, body := range []string{array, `{"pixels":` + array + `}`} {
-		got, err := readPixels(strings.NewReader(body))
-		if err != nil || len(got) != side*side || got[0] != 3 || got[63] != 16 {
+		got, err := Read(strings.NewReader(body))
+		if err != nil || len(got) != Side*Side || got[0] != 3 || got[63] != 16 {
 			t.Errorf("%s: got %v, %v", body, got, err)
 		}
 	}
@@ -79,16 +79,42 @@ func TestBadBodiesSayWhatIsExpected(t *testing.T) {
 	whole := encode(t, bar(64, color.White, color.Black))
 	for name, body := range map[string][]byte{
 		"nothing":         {},
+		"too much":        bytes.Repeat([]byte(" "), maxBody+1),
 		"text":            []byte("seven"),
 		"too few pixels":  []byte("[1,2,3]"),
-		"too much ink":    []byte("[" + strings.Repeat("0,", side*side-1) + "17]"),
+		"too much Ink":    []byte("[" + strings.Repeat("0,", Side*Side-1) + "17]"),
 		"truncated PNG":   whole[:len(whole)/2],
-		"PNG without ink": encode(t, bar(64, color.White, color.White)),
+		"PNG without Ink": encode(t, bar(64, color.White, color.White)),
 		"huge PNG":        encode(t, image.NewGray(image.Rect(0, 0, maxSide+1, 1))),
 	} {
-		_, err := readPixels(bytes.NewReader(body))
+		_, err := Read(bytes.NewReader(body))
 		if err == nil || !strings.Contains(err.Error(), "expected is a PNG") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+func FuzzRead(f *testing.F) {
+	var small bytes.Buffer
+	if err := png.Encode(&small, bar(16, color.White, color.Black)); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(small.Bytes())
+	f.Add(small.Bytes()[:40])
+	f.Add([]byte("[1,2,3]"))
+	f.Add([]byte(`{"pixels":null}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		pixels, err := Read(bytes.NewReader(body))
+		if err != nil {
+			return
+		}
+		if len(pixels) != Side*Side {
+			t.Fatalf("%d pixels", len(pixels))
+		}
+		for i, p := range pixels {
+			if !(p >= 0 && p <= Ink) {
+				t.Errorf("pixel %d is %g", i, p)
+			}
+		}
+	})
 }

@@ -1,4 +1,6 @@
-package function
+// Package scan reads a handwritten digit out of a request, as the model of the
+// templates takes it.
+package scan
 
 import (
 	"bytes"
@@ -11,33 +13,41 @@ import (
 	"io"
 )
 
+// The model takes Side x Side pixels of 0 (paper) to Ink.
 const (
-	side    = 8       // the model takes 8x8 pixels
-	ink     = 16      // of 0 (paper) to 16 (ink)
-	maxBody = 1 << 20 // bytes of a request
+	Side = 8
+	Ink  = 16
+)
+
+const (
+	maxBody = 1 << 20 // bytes
 	maxSide = 2048    // pixels of a picture, either way
 )
 
 var pngSignature = []byte("\x89PNG\r\n\x1a\n")
 
-// readPixels reads a request's body, which is either a PNG or JSON: an array of
-// 64 numbers from 0 to 16, or an object with that array as "pixels".
-func readPixels(body io.Reader) ([]float32, error) {
-	data, err := io.ReadAll(body)
-	if err != nil {
-		return nil, fmt.Errorf("reading the body, of which at most %d bytes are taken: %w", maxBody, err)
-	}
-	var pixels []float32
-	if bytes.HasPrefix(data, pngSignature) {
-		pixels, err = fromPNG(data)
-	} else {
-		pixels, err = fromJSON(data)
-	}
+// Read reads a body, which is either a PNG or JSON: an array of 64 numbers from 0
+// to 16, or an object with that array as "pixels". Errors say what is expected.
+func Read(body io.Reader) ([]float32, error) {
+	pixels, err := read(body)
 	if err != nil {
 		return nil, fmt.Errorf("%w; expected is a PNG of one handwritten digit, or JSON with %d pixels, row by row, from 0 (paper) to %d (ink)",
-			err, side*side, ink)
+			err, Side*Side, Ink)
 	}
 	return pixels, nil
+}
+
+func read(body io.Reader) ([]float32, error) {
+	data, err := io.ReadAll(io.LimitReader(body, maxBody+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("the body cannot be read: %w", err)
+	case len(data) > maxBody:
+		return nil, fmt.Errorf("a body of more than %d bytes", maxBody)
+	case bytes.HasPrefix(data, pngSignature):
+		return fromPNG(data)
+	}
+	return fromJSON(data)
 }
 
 func fromJSON(data []byte) ([]float32, error) {
@@ -51,11 +61,11 @@ func fromJSON(data []byte) ([]float32, error) {
 		}
 		pixels = object.Pixels
 	}
-	if len(pixels) != side*side {
+	if len(pixels) != Side*Side {
 		return nil, fmt.Errorf("%d pixels", len(pixels))
 	}
 	for i, p := range pixels {
-		if p < 0 || p > ink {
+		if p < 0 || p > Ink {
 			return nil, fmt.Errorf("pixel %d is %g", i, p)
 		}
 	}
@@ -78,7 +88,7 @@ func fromPNG(data []byte) ([]float32, error) {
 		return nil, fmt.Errorf("a PNG that cannot be read: %w", err)
 	}
 	grey := toGrey(img)
-	if size.Width == side && size.Height == side {
+	if size.Width == Side && size.Height == Side {
 		return asIs(grey), nil
 	}
 	if edgeIsLight(grey) {
@@ -108,10 +118,10 @@ func toGrey(img image.Image) *image.Gray {
 }
 
 func asIs(grey *image.Gray) []float32 {
-	pixels := make([]float32, 0, side*side)
-	for y := range side {
-		for x := range side {
-			pixels = append(pixels, float32((int(grey.GrayAt(x, y).Y)*ink+127)/255))
+	pixels := make([]float32, 0, Side*Side)
+	for y := range Side {
+		for x := range Side {
+			pixels = append(pixels, float32((int(grey.GrayAt(x, y).Y)*Ink+127)/255))
 		}
 	}
 	return pixels
@@ -157,13 +167,13 @@ func countBlocks(grey *image.Gray, frame image.Rectangle) []float32 {
 	longest := max(frame.Dx(), frame.Dy())
 	left := frame.Min.X - (longest-frame.Dx())/2
 	top := frame.Min.Y - (longest-frame.Dy())/2
-	pixels := make([]float32, side*side)
+	pixels := make([]float32, Side*Side)
 	for y := range fine {
 		for x := range fine {
 			// The middle of the fine pixel, in the picture.
 			from := image.Pt(left+(2*x+1)*longest/(2*fine), top+(2*y+1)*longest/(2*fine))
 			if from.In(frame) && isInk(grey, from.X, from.Y) {
-				pixels[y/block*side+x/block]++
+				pixels[y/block*Side+x/block]++
 			}
 		}
 	}

@@ -1,0 +1,81 @@
+// Command faas-gpu-embedded keeps an embedded stack running until it is told to
+// stop (Ctrl-C or SIGTERM). Its configuration is its environment;
+// `faas-gpu-embedded -help` lists it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/faas-gpu/faas-gpu/stack/embedded"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the program at once.
+	context.AfterFunc(ctx, stop)
+	if err := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "faas-gpu-embedded:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
+	if len(args) > 0 {
+		fmt.Fprint(stdout, "The whole of faas-gpu in one process. Its environment:\n\n")
+		return embedded.Usage(stdout)
+	}
+	cfg, err := embedded.ReadConfig(environ)
+	if err != nil {
+		return err
+	}
+	s, err := embedded.Start(ctx, cfg, slog.New(slog.NewTextHandler(stderr, nil)))
+	if err != nil {
+		return err
+	}
+	greet(stdout, cfg, s.URL)
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(stdout, "Stopping; functions, secrets and models are kept.")
+	case err = <-s.Failed():
+	}
+	stopping, cancel := context.WithTimeout(context.Background(), cfg.StopTimeout)
+	defer cancel()
+	return errors.Join(err, s.Stop(stopping))
+}
+
+// greet says what to type next.
+func greet(w io.Writer, cfg embedded.Config, url string) {
+	fmt.Fprintf(w, `
+faas-gpu serves at %s
+user admin, password in %s
+
+In another shell:
+
+  . %[3]s
+  faas-cli login --password-stdin < %[2]s
+  mkdir -p ~/functions && cd ~/functions
+  faas-cli template pull %[4]s
+  faas-cli new --lang go-trt digits
+  faas-cli up --skip-push
+  curl $OPENFAAS_URL/function/digits -d '{"pixels":[0,0,5,13,9,1,0,0,0,0,13,15,10,15,5,0,0,3,15,2,0,11,8,0,0,4,12,0,0,8,8,0,0,5,8,0,0,9,8,0,0,4,11,0,1,12,7,0,0,2,14,5,10,12,0,0,0,0,6,13,10,0,0,0]}'
+  curl $OPENFAAS_URL/function/digits/_/cache
+
+Functions run as processes of this machine, without isolation: for development.
+Ctrl-C stops everything and keeps what is deployed.
+
+`, url, cfg.PasswordFile(), cfg.EnvFile(), sourceOr(cfg.Source, "PATH_OF_FAAS_GPU"))
+}
+
+func sourceOr(source, placeholder string) string {
+	if source == "" {
+		return placeholder
+	}
+	return source
+}
