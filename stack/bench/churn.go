@@ -83,11 +83,15 @@ func newChurn(ctx context.Context, dir string, opt churnOptions) (*churnBench, e
 		return nil, err
 	}
 	fmt.Printf("generate %d models and the right answers\n", opt.functions)
-	models, subjects, err := churnSubjects(programs.Runtime, opt)
+	models, err := churnModels(opt)
 	if err != nil {
 		return nil, err
 	}
 	peak, err := peakBytes(ctx, programs.Runtime, dir, models[0])
+	if err != nil {
+		return nil, err
+	}
+	subjects, err := churnSubjects(programs.Runtime, models, opt.seed)
 	if err != nil {
 		return nil, err
 	}

@@ -16,17 +16,26 @@ import (
 // churnShape is the input of the models that churn swaps.
 var churnShape = []int64{1, 3, 64, 64}
 
-// churnSubjects generates models of one family that differ in their weights, and
-// asks plain sessions for the right answers.
-func churnSubjects(library string, opt churnOptions) (models [][]byte, subjects []*churnSubject, err error) {
-	const inputs = 4
-	rng := rand.New(rand.NewPCG(opt.seed, 7))
-	for i := range opt.functions {
+// churnModels generates models of one family that differ in their weights.
+func churnModels(opt churnOptions) ([][]byte, error) {
+	models := make([][]byte, opt.functions)
+	for i := range models {
 		var model bytes.Buffer
 		spec := modelgen.Spec{Family: modelgen.SqueezeNet, Seed: opt.seed + uint64(i), Resolution: int(churnShape[2])}
 		if err := modelgen.Write(&model, spec); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
+		models[i] = model.Bytes()
+	}
+	return models, nil
+}
+
+// churnSubjects asks plain sessions for the right answers.
+func churnSubjects(library string, models [][]byte, seed uint64) ([]*churnSubject, error) {
+	const inputs = 4
+	rng := rand.New(rand.NewPCG(seed, 7))
+	subjects := make([]*churnSubject, len(models))
+	for i, model := range models {
 		s := &churnSubject{name: fmt.Sprintf("churn-%02d", i)}
 		for range inputs {
 			picture := make([]float32, churnShape[1]*churnShape[2]*churnShape[3])
@@ -34,18 +43,18 @@ func churnSubjects(library string, opt churnOptions) (models [][]byte, subjects 
 				picture[i] = rng.Float32()
 			}
 			want, err := plainAnswer(library, &subject{
-				name: s.name, model: model.Bytes(), input: "input", output: "output",
+				name: s.name, model: model, input: "input", output: "output",
 				shape: churnShape, outShape: []int64{1, 1000}, data: floats(picture),
 			})
 			if err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 			s.inputs = append(s.inputs, floats(picture))
 			s.wants = append(s.wants, want)
 		}
-		models, subjects = append(models, model.Bytes()), append(subjects, s)
+		subjects[i] = s
 	}
-	return models, subjects, nil
+	return subjects, nil
 }
 
 // plainAnswer is the output of a plain session.
@@ -61,7 +70,8 @@ func plainAnswer(library string, s *subject) ([]byte, error) {
 	return session.output(), nil
 }
 
-// peakBytes is what the cache manager will count for a model.
+// peakBytes is what the cache manager will count for a model. It loads the
+// library under the engine, so no plain session may have been made before.
 func peakBytes(ctx context.Context, library, dir string, model []byte) (int64, error) {
 	file := filepath.Join(dir, "model.onnx")
 	if err := os.WriteFile(file, model, 0o644); err != nil {
