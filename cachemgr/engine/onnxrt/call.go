@@ -106,9 +106,18 @@ func (c *call) result(ctx context.Context, err error) error {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return ctx.Err()
+		err = ctx.Err()
+	default:
+		err = classify(err, engine.ErrBadInput)
 	}
-	return classify(err, engine.ErrBadInput)
+	// Where the runtime was to allocate there is no value now, or a nil pointer in
+	// an interface.
+	for i, s := range c.out {
+		if s.data == nil {
+			c.outValues[i] = nil
+		}
+	}
+	return err
 }
 
 func (c *call) makeValues() (err error) {
@@ -164,26 +173,6 @@ var elementTypes = map[tensor.Datatype]ort.TensorElementDataType{
 	tensor.FP32:   ort.TensorElementDataTypeFloat,
 	tensor.FP64:   ort.TensorElementDataTypeDouble,
 	tensor.BF16:   ort.TensorElementDataTypeBFloat16,
-}
-
-// mustRepeat reports whether an output that the runtime allocated cannot be read
-// back: the binding returns only half the bytes of 16-bit floats. Its shape is
-// known now, so a second run computes it into memory of ours. It happens only
-// where the model does not declare the shape in terms of its inputs.
-func (c *call) mustRepeat() bool {
-	repeat := false
-	for i, s := range c.out {
-		d := c.staged.spec.Outputs[i].Datatype
-		if !s.asked || s.data != nil || d != tensor.FP16 && d != tensor.BF16 {
-			continue
-		}
-		s.shape = c.outValues[i].(*ort.CustomDataTensor).GetShape()
-		if n, err := tensor.ByteSize(d, s.shape); err == nil {
-			s.data = make([]byte, n)
-			c.out[i], repeat = s, true
-		}
-	}
-	return repeat
 }
 
 // finish hands over what is not in the caller's buffers yet.

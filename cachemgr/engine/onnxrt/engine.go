@@ -160,19 +160,6 @@ func (e *Engine) Open(ctx context.Context, m engine.Model) (engine.Staged, error
 	return newStaged(e, m.Name, file, model), nil
 }
 
-// runnable refuses what the runtime could do and its Go binding cannot.
-func runnable(m *onnxfile.Model) error {
-	if len(m.Inputs) == 0 {
-		return errors.New("the graph has no inputs")
-	}
-	for _, v := range append(m.Inputs[:len(m.Inputs):len(m.Inputs)], m.Outputs...) {
-		if len(v.Dims) == 0 && !scalarSupported(v.Datatype) {
-			return fmt.Errorf("%q is a %s without dimensions, which is not supported; give it the shape [1]", v.Name, v.Datatype)
-		}
-	}
-	return nil
-}
-
 // Close gives the library back.
 func (e *Engine) Close() error {
 	e.trim.stop()

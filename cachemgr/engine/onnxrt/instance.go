@@ -45,11 +45,6 @@ func (i *instance) run(ctx context.Context, in, out []tensor.Tensor) error {
 	if err := c.compute(ctx, i.session); err != nil {
 		return err
 	}
-	if c.mustRepeat() {
-		if err := c.compute(ctx, i.session); err != nil {
-			return err
-		}
-	}
 	return c.finish(out)
 }
 

@@ -143,6 +143,8 @@ func settled(t testing.TB, e *Engine) int64 {
 			t.Fatal("no trim happened in ten seconds")
 		}
 	}
+	e.trim.busy.Lock() // it has ended
+	e.trim.busy.Unlock()
 	debug.FreeOSMemory()
 	return residentBytes(t)
 }

@@ -4,9 +4,16 @@ package onnxrt
 #include <stdlib.h> // says which C library this is
 #ifdef __GLIBC__
 #include <malloc.h>
-static int give_back(void) { return malloc_trim(0); }
+
+// All threads allocate from one arena. glibc would give each thread its own, Go
+// moves work between threads, and every arena would end up with holes as large as
+// the largest model. The price is a shared lock for some tens of requests a run.
+// It has to be said before the first thread begins, so no Go code is early enough.
+__attribute__((constructor)) static void one_arena(void) { mallopt(M_ARENA_MAX, 1); }
+
+static void give_back(void) { malloc_trim(0); }
 #else
-static int give_back(void) { return 0; } // other C libraries keep little
+static void give_back(void) {} // other C libraries keep little
 #endif
 */
 import "C"
@@ -23,6 +30,7 @@ import (
 // happens off the path of requests, and a burst of evictions shares one.
 type trimmer struct {
 	trim func()
+	busy sync.Mutex // held while trimming; taken before mu
 
 	mu      sync.Mutex
 	pending *time.Timer // nil: none is due
@@ -46,14 +54,18 @@ func (t *trimmer) freed() {
 }
 
 func (t *trimmer) due() {
+	t.busy.Lock()
+	defer t.busy.Unlock()
 	t.mu.Lock()
 	t.pending = nil
-	t.mu.Unlock()
+	t.mu.Unlock() // what is freed from here on asks for another trim
 	t.trim()
 }
 
 // stop trims once more, and never again.
 func (t *trimmer) stop() {
+	t.busy.Lock()
+	defer t.busy.Unlock()
 	t.mu.Lock()
 	t.stopped = true
 	if t.pending != nil {

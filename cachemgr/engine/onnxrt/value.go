@@ -9,12 +9,6 @@ import (
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
 )
 
-// scalarSupported reports whether the binding has tensors without dimensions of
-// this datatype.
-func scalarSupported(d tensor.Datatype) bool {
-	return d != tensor.FP16 && d != tensor.BF16
-}
-
 // newScalar makes a value without dimensions. It holds a copy of data.
 func newScalar(d tensor.Datatype, data []byte) (ort.Value, error) {
 	switch d {
@@ -110,7 +104,7 @@ func contents(v ort.Value) ([]byte, []int64) {
 	case *ort.Tensor[float64]:
 		return bytesOf(t.GetData()), shape
 	}
-	return []byte{}, shape // 16-bit floats: see mustRepeat
+	return nil, shape // no other type gets here: see runnable
 }
 
 func bytesOf[T ort.TensorData](data []T) []byte {

@@ -7,9 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine/onnxrt/onnxfile/onnxtest"
 	"github.com/faas-gpu/faas-gpu/stack/modelgen"
 )
 
@@ -63,92 +62,38 @@ func TestDynamicDimensionsKeepTheirNames(t *testing.T) {
 	}
 }
 
-// Small builders of messages, to make files that no exporter writes.
-
-func msg(num protowire.Number, parts ...[]byte) []byte {
-	b := protowire.AppendTag(nil, num, protowire.BytesType)
-	return protowire.AppendBytes(b, bytes.Join(parts, nil))
-}
-
-func text(num protowire.Number, s string) []byte { return msg(num, []byte(s)) }
-
-func number(num protowire.Number, v int64) []byte {
-	return protowire.AppendVarint(protowire.AppendTag(nil, num, protowire.VarintType), uint64(v))
-}
-
-func info(num protowire.Number, name string, elem int64, dims ...int64) []byte {
-	var shape []byte
-	for _, d := range dims {
-		shape = append(shape, msg(shapeDim, number(dimSize, d))...)
-	}
-	return msg(num, text(infoName, name), msg(infoType, msg(typeTensor, number(typeElem, elem), msg(typeShape, shape))))
-}
-
-func op(name string, inputs, outputs string, attrs ...[]byte) []byte {
-	var parts [][]byte
-	for _, in := range strings.Fields(inputs) {
-		parts = append(parts, text(nodeInput, in))
-	}
-	for _, out := range strings.Fields(outputs) {
-		parts = append(parts, text(nodeOutput, out))
-	}
-	return msg(graphNode, append(append(parts, text(nodeOpType, name)), attrs...)...)
-}
-
-func attrInt(name string, v int64) []byte {
-	return msg(nodeAttribute, text(attrName, name), number(attrI, v))
-}
-
-func attrList(name string, vs ...int64) []byte {
-	parts := [][]byte{text(attrName, name)}
-	for _, v := range vs {
-		parts = append(parts, number(attrInts, v))
-	}
-	return msg(nodeAttribute, parts...)
-}
-
-func model(graph ...[]byte) []byte { return msg(modelGraph, graph...) }
-
-func int64s(name string, vs ...int64) []byte {
-	parts := [][]byte{number(tensorDims, int64(len(vs))), number(tensorType, elemInt64), text(tensorName, name)}
-	for _, v := range vs {
-		parts = append(parts, number(tensorInt64s, v))
-	}
-	return msg(graphInitializer, parts...)
-}
-
 func TestOperatorsAreInferred(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		dims  []int64 // of the input x
+		dims  []any // of the input x
 		parts [][]byte
 		want  []int64
 	}{
-		{"unary", []int64{2, 3}, [][]byte{op("Relu", "x", "y")}, []int64{2, 3}},
-		{"broadcast up", []int64{5, 1}, [][]byte{int64s("b", 1, 2, 3), op("Add", "x b", "y")}, []int64{5, 3}},
-		{"broadcast dynamic", []int64{-1, 3}, [][]byte{int64s("b", 1, 2, 3), op("Add", "x b", "y")}, []int64{-1, 3}},
-		{"conv without weights", []int64{1, 3, 9, 9}, [][]byte{op("Conv", "x", "y")}, nil},
-		{"pool", []int64{1, 3, 7, 9}, [][]byte{op("MaxPool", "x", "y", attrList("kernel_shape", 3, 3), attrList("strides", 2, 2))}, []int64{1, 3, 3, 4}},
-		{"pool rounded up", []int64{1, 3, 8, 8}, [][]byte{op("AveragePool", "x", "y", attrList("kernel_shape", 3, 3), attrList("strides", 2, 2), attrInt("ceil_mode", 1))}, []int64{1, 3, 4, 4}},
-		{"pool smaller than its window", []int64{1, 3, 2, 2}, [][]byte{op("MaxPool", "x", "y", attrList("kernel_shape", 9, 9))}, []int64{1, 3, 0, 0}},
-		{"global pool", []int64{-1, 3, 7, 9}, [][]byte{op("GlobalAveragePool", "x", "y")}, []int64{-1, 3, 1, 1}},
-		{"flatten", []int64{2, 3, 4}, [][]byte{op("Flatten", "x", "y", attrInt("axis", 2))}, []int64{6, 4}},
-		{"flatten dynamic", []int64{-1, 3, 4}, [][]byte{op("Flatten", "x", "y")}, []int64{-1, 12}},
-		{"flatten nonsense", []int64{2, 3}, [][]byte{op("Flatten", "x", "y", attrInt("axis", 7))}, nil},
-		{"reshape", []int64{2, 3, 4}, [][]byte{int64s("s", 0, -1), op("Reshape", "x s", "y")}, []int64{2, 12}},
-		{"reshape dynamic", []int64{-1, 3}, [][]byte{int64s("s", -1, 3), op("Reshape", "x s", "y")}, []int64{-1, 3}},
-		{"concat", []int64{2, 3}, [][]byte{op("Concat", "x x x", "y", attrInt("axis", -1))}, []int64{2, 9}},
-		{"concat nonsense", []int64{2, 3}, [][]byte{op("Concat", "x x", "y", attrInt("axis", 9))}, nil},
-		{"matmul", []int64{5, 2, 3}, [][]byte{op("Transpose", "x", "t", attrList("perm", 0, 2, 1)), op("MatMul", "x t", "y")}, []int64{5, 2, 2}},
-		{"transpose nonsense", []int64{2, 3}, [][]byte{op("Transpose", "x", "y", attrList("perm", 0, 5))}, nil},
-		{"gemm", []int64{2, 3}, [][]byte{op("Gemm", "x x", "y", attrInt("transB", 1))}, []int64{2, 2}},
-		{"cast", []int64{2}, [][]byte{op("Cast", "x", "y", attrInt("to", 11))}, []int64{2}},
-		{"made", nil, [][]byte{int64s("s", 4, 5), op("ConstantOfShape", "s", "y")}, []int64{4, 5}},
-		{"unknown", []int64{2}, [][]byte{op("Mystery", "x", "y")}, nil},
+		{"unary", []any{2, 3}, [][]byte{onnxtest.Op("Relu", "x", "y")}, []int64{2, 3}},
+		{"broadcast up", []any{5, 1}, [][]byte{onnxtest.Int64s("b", 1, 2, 3), onnxtest.Op("Add", "x b", "y")}, []int64{5, 3}},
+		{"broadcast dynamic", []any{"n", 3}, [][]byte{onnxtest.Int64s("b", 1, 2, 3), onnxtest.Op("Add", "x b", "y")}, []int64{-1, 3}},
+		{"conv without weights", []any{1, 3, 9, 9}, [][]byte{onnxtest.Op("Conv", "x", "y")}, nil},
+		{"pool", []any{1, 3, 7, 9}, [][]byte{onnxtest.Op("MaxPool", "x", "y", onnxtest.Ints("kernel_shape", 3, 3), onnxtest.Ints("strides", 2, 2))}, []int64{1, 3, 3, 4}},
+		{"pool rounded up", []any{1, 3, 8, 8}, [][]byte{onnxtest.Op("AveragePool", "x", "y", onnxtest.Ints("kernel_shape", 3, 3), onnxtest.Ints("strides", 2, 2), onnxtest.Int("ceil_mode", 1))}, []int64{1, 3, 4, 4}},
+		{"pool smaller than its window", []any{1, 3, 2, 2}, [][]byte{onnxtest.Op("MaxPool", "x", "y", onnxtest.Ints("kernel_shape", 9, 9))}, []int64{1, 3, 0, 0}},
+		{"global pool", []any{"n", 3, 7, 9}, [][]byte{onnxtest.Op("GlobalAveragePool", "x", "y")}, []int64{-1, 3, 1, 1}},
+		{"flatten", []any{2, 3, 4}, [][]byte{onnxtest.Op("Flatten", "x", "y", onnxtest.Int("axis", 2))}, []int64{6, 4}},
+		{"flatten dynamic", []any{"n", 3, 4}, [][]byte{onnxtest.Op("Flatten", "x", "y")}, []int64{-1, 12}},
+		{"flatten nonsense", []any{2, 3}, [][]byte{onnxtest.Op("Flatten", "x", "y", onnxtest.Int("axis", 7))}, nil},
+		{"reshape", []any{2, 3, 4}, [][]byte{onnxtest.Int64s("s", 0, -1), onnxtest.Op("Reshape", "x s", "y")}, []int64{2, 12}},
+		{"reshape dynamic", []any{"n", 3}, [][]byte{onnxtest.Int64s("s", -1, 3), onnxtest.Op("Reshape", "x s", "y")}, []int64{-1, 3}},
+		{"concat", []any{2, 3}, [][]byte{onnxtest.Op("Concat", "x x x", "y", onnxtest.Int("axis", -1))}, []int64{2, 9}},
+		{"concat nonsense", []any{2, 3}, [][]byte{onnxtest.Op("Concat", "x x", "y", onnxtest.Int("axis", 9))}, nil},
+		{"matmul", []any{5, 2, 3}, [][]byte{onnxtest.Op("Transpose", "x", "t", onnxtest.Ints("perm", 0, 2, 1)), onnxtest.Op("MatMul", "x t", "y")}, []int64{5, 2, 2}},
+		{"transpose nonsense", []any{2, 3}, [][]byte{onnxtest.Op("Transpose", "x", "y", onnxtest.Ints("perm", 0, 5))}, nil},
+		{"gemm", []any{2, 3}, [][]byte{onnxtest.Op("Gemm", "x x", "y", onnxtest.Int("transB", 1))}, []int64{2, 2}},
+		{"cast", []any{2}, [][]byte{onnxtest.Op("Cast", "x", "y", onnxtest.Int("to", 11))}, []int64{2}},
+		{"made", nil, [][]byte{onnxtest.Int64s("s", 4, 5), onnxtest.Op("ConstantOfShape", "s", "y")}, []int64{4, 5}},
+		{"unknown", []any{2}, [][]byte{onnxtest.Op("Mystery", "x", "y")}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := reader{values: map[string]value{}}
-			if err := r.graph(bytes.Join(append(c.parts, info(graphInput, "x", 1, c.dims...)), nil), 0); err != nil {
+			if err := r.graph(bytes.Join(append(c.parts, onnxtest.Info(onnxtest.Input, "x", 1, c.dims...)), nil), 0); err != nil {
 				t.Fatal(err)
 			}
 			r.infer()
@@ -162,9 +107,9 @@ func TestOperatorsAreInferred(t *testing.T) {
 
 func TestLiveness(t *testing.T) {
 	// a (8 bytes) lives through both of its readers; b and c replace each other.
-	m, err := Parse(model(
-		info(graphInput, "x", 1, 2), info(graphOutput, "y", 1, 2),
-		op("Relu", "x", "a"), op("Neg", "a", "b"), op("Neg", "b", "c"), op("Add", "a c", "y")))
+	m, err := Parse(onnxtest.Model(
+		onnxtest.Info(onnxtest.Input, "x", 1, 2), onnxtest.Info(onnxtest.Output, "y", 1, 2),
+		onnxtest.Op("Relu", "x", "a"), onnxtest.Op("Neg", "a", "b"), onnxtest.Op("Neg", "b", "c"), onnxtest.Op("Add", "a c", "y")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,9 +117,9 @@ func TestLiveness(t *testing.T) {
 		t.Errorf("peak of %d bytes, want 24", m.ActivationBytes)
 	}
 	// What is not known counts as much as what it was made from.
-	m, err = Parse(model(
-		info(graphInput, "x", 1, 100), info(graphOutput, "y", 1, 1),
-		op("Mystery", "x", "a"), op("Mystery", "a", "y")))
+	m, err = Parse(onnxtest.Model(
+		onnxtest.Info(onnxtest.Input, "x", 1, 100), onnxtest.Info(onnxtest.Output, "y", 1, 1),
+		onnxtest.Op("Mystery", "x", "a"), onnxtest.Op("Mystery", "a", "y")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,12 +129,12 @@ func TestLiveness(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	x, y := info(graphInput, "x", 1, 2), info(graphOutput, "y", 1, 2)
-	external := msg(tensorExternal, text(1, "location"), text(2, "../../etc/shadow"))
-	inGraph := msg(nodeAttribute, text(attrName, "body"), msg(attrGraph, msg(graphInitializer, text(tensorName, "w"), external)))
-	nested := op("Relu", "x", "y")
+	x, y := onnxtest.Info(onnxtest.Input, "x", 1, 2), onnxtest.Info(onnxtest.Output, "y", 1, 2)
+	external := onnxtest.Message(tensorExternal, onnxtest.Text(1, "location"), onnxtest.Text(2, "../../etc/shadow"))
+	inGraph := onnxtest.Message(nodeAttribute, onnxtest.Text(attrName, "body"), onnxtest.Message(attrGraph, onnxtest.Message(graphInitializer, onnxtest.Text(tensorName, "w"), external)))
+	nested := onnxtest.Op("Relu", "x", "y")
 	for range maxDepth + 2 {
-		nested = op("If", "x", "y", msg(nodeAttribute, msg(attrGraph, nested)))
+		nested = onnxtest.Op("If", "x", "y", onnxtest.Message(nodeAttribute, onnxtest.Message(attrGraph, nested)))
 	}
 	whole := generated(t, modelgen.Spec{Family: modelgen.ResNet18, Width: 0.125, Resolution: 32})
 	for _, c := range []struct {
@@ -199,25 +144,25 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"empty", nil, "the file is empty"},
 		{"text", []byte("this is no model at all"), "no"},
-		{"no graph", number(1, 8), "0 graphs"},
-		{"two graphs", append(model(x, y), model(x, y)...), "2 graphs"},
+		{"no graph", onnxtest.Number(1, 8), "0 graphs"},
+		{"two graphs", append(onnxtest.Model(x, y), onnxtest.Model(x, y)...), "2 graphs"},
 		{"truncated", whole[:len(whole)/2], "truncated"},
-		{"no outputs", model(x), "no outputs"},
-		{"external initializer", model(x, y, msg(graphInitializer, text(tensorName, "w"), external)), `tensor "w": it keeps data in another file`},
-		{"external by location only", model(x, y, msg(graphInitializer, number(tensorLocation, 1))), "another file"},
-		{"external in an attribute", model(x, y, op("Constant", "", "y", msg(nodeAttribute, msg(attrTensor, external)))), "another file"},
-		{"external in a list", model(x, y, op("Constant", "", "y", msg(nodeAttribute, msg(attrTensors, external)))), "another file"},
-		{"external in a subgraph", model(x, y, op("If", "x", "y", inGraph)), "another file"},
-		{"external in a sparse tensor", model(x, y, msg(graphSparse, msg(sparseValues, external))), "another file"},
-		{"external in a function", append(model(x, y), msg(modelFunctions, msg(functionNode, inGraph))...), "another file"},
-		{"deep", model(x, y, nested), "nested"},
-		{"strings", model(info(graphInput, "x", elemString, 2), y), "strings"},
-		{"sequence", model(msg(graphInput, text(infoName, "x"), msg(infoType, msg(4, nil))), y), "only dense tensors"},
-		{"complex", model(info(graphInput, "x", 14, 2), y), "element type 14"},
-		{"no shape", model(msg(graphInput, text(infoName, "x"), msg(infoType, msg(typeTensor, number(typeElem, 1)))), y), "does not declare its shape"},
-		{"twice", model(x, x, y), "twice"},
-		{"negative dimension", model(x, y, msg(graphInitializer, number(tensorDims, -4))), "dimension of -4"},
-		{"more weights than file", model(x, y, msg(graphInitializer, number(tensorDims, 1<<40), number(tensorDims, 1<<40), number(tensorType, 1))), "claim"},
+		{"no outputs", onnxtest.Model(x), "no outputs"},
+		{"external initializer", onnxtest.Model(x, y, onnxtest.Message(graphInitializer, onnxtest.Text(tensorName, "w"), external)), `tensor "w": it keeps data in another file`},
+		{"external by location only", onnxtest.Model(x, y, onnxtest.Message(graphInitializer, onnxtest.Number(tensorLocation, 1))), "another file"},
+		{"external in an attribute", onnxtest.Model(x, y, onnxtest.Op("Constant", "", "y", onnxtest.Message(nodeAttribute, onnxtest.Message(attrTensor, external)))), "another file"},
+		{"external in a list", onnxtest.Model(x, y, onnxtest.Op("Constant", "", "y", onnxtest.Message(nodeAttribute, onnxtest.Message(attrTensors, external)))), "another file"},
+		{"external in a subgraph", onnxtest.Model(x, y, onnxtest.Op("If", "x", "y", inGraph)), "another file"},
+		{"external in a sparse tensor", onnxtest.Model(x, y, onnxtest.Message(graphSparse, onnxtest.Message(sparseValues, external))), "another file"},
+		{"external in a function", append(onnxtest.Model(x, y), onnxtest.Message(modelFunctions, onnxtest.Message(functionNode, inGraph))...), "another file"},
+		{"deep", onnxtest.Model(x, y, nested), "nested"},
+		{"strings", onnxtest.Model(onnxtest.Info(onnxtest.Input, "x", elemString, 2), y), "strings"},
+		{"sequence", onnxtest.Model(onnxtest.Message(onnxtest.Input, onnxtest.Text(infoName, "x"), onnxtest.Message(infoType, onnxtest.Message(4, nil))), y), "only dense tensors"},
+		{"complex", onnxtest.Model(onnxtest.Info(onnxtest.Input, "x", 14, 2), y), "element type 14"},
+		{"no shape", onnxtest.Model(onnxtest.Message(onnxtest.Input, onnxtest.Text(infoName, "x"), onnxtest.Message(infoType, onnxtest.Message(typeTensor, onnxtest.Number(typeElem, 1)))), y), "does not declare its shape"},
+		{"twice", onnxtest.Model(x, x, y), "twice"},
+		{"negative dimension", onnxtest.Model(x, y, onnxtest.Message(graphInitializer, onnxtest.Number(tensorDims, -4))), "dimension of -4"},
+		{"more weights than file", onnxtest.Model(x, y, onnxtest.Message(graphInitializer, onnxtest.Number(tensorDims, 1<<40), onnxtest.Number(tensorDims, 1<<40), onnxtest.Number(tensorType, 1))), "claim"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m, err := Parse(c.file)
@@ -231,8 +176,8 @@ func TestRefusals(t *testing.T) {
 // An input that is also an initializer has a default, so callers need not give
 // it; an output without a declared shape has the one that the nodes give it.
 func TestInterfacesThatAreNotDeclared(t *testing.T) {
-	bare := msg(graphOutput, text(infoName, "y"), msg(infoType, msg(typeTensor, number(typeElem, 1))))
-	m, err := Parse(model(info(graphInput, "x", 1, -1, 3), info(graphInput, "b", elemInt64, 3), int64s("b", 1, 2, 3), op("Add", "x b", "y"), bare))
+	bare := onnxtest.Message(onnxtest.Output, onnxtest.Text(infoName, "y"), onnxtest.Message(infoType, onnxtest.Message(typeTensor, onnxtest.Number(typeElem, 1))))
+	m, err := Parse(onnxtest.Model(onnxtest.Info(onnxtest.Input, "x", 1, "n", 3), onnxtest.Info(onnxtest.Input, "b", elemInt64, 3), onnxtest.Int64s("b", 1, 2, 3), onnxtest.Op("Add", "x b", "y"), bare))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,9 +193,9 @@ func FuzzParse(f *testing.F) {
 	for _, family := range []modelgen.Family{modelgen.Scale, modelgen.Endless, modelgen.Huge, modelgen.Relu} {
 		f.Add(generated(f, modelgen.Spec{Family: family}))
 	}
-	f.Add(model(info(graphInput, "x", 1, -1, 3), info(graphOutput, "y", 1, 2), int64s("b", 0, -1),
-		op("Reshape", "x b", "r"), op("MatMul", "r r", "m"), op("Concat", "m r", "c"), op("Flatten", "c", "y"),
-		op("MaxPool", "x", "p", attrList("kernel_shape", 2)), op("Conv", "x p", "q")))
+	f.Add(onnxtest.Model(onnxtest.Info(onnxtest.Input, "x", 1, "n", 3), onnxtest.Info(onnxtest.Output, "y", 1, 2), onnxtest.Int64s("b", 0, -1),
+		onnxtest.Op("Reshape", "x b", "r"), onnxtest.Op("MatMul", "r r", "m"), onnxtest.Op("Concat", "m r", "c"), onnxtest.Op("Flatten", "c", "y"),
+		onnxtest.Op("MaxPool", "x", "p", onnxtest.Ints("kernel_shape", 2)), onnxtest.Op("Conv", "x p", "q")))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		m, err := Parse(file)
 		if err != nil {
