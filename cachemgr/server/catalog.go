@@ -2,7 +2,6 @@ package server
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -87,17 +86,23 @@ func (c *catalog) knows(digest string) bool {
 	return c.files[digest] != nil
 }
 
-// follow makes a function's models those that the store has for it now. The
-// error is about models that could not be taken over; the others are.
-func (c *catalog) follow(ref api.FunctionRef) error {
+// refusal is a model that the store has and that cannot be used.
+type refusal struct {
+	offer api.Offer
+	err   error
+}
+
+// follow makes a function's models those that the store has for it now. It
+// returns those that could not be taken over.
+func (c *catalog) follow(ref api.FunctionRef) []refusal {
 	c.changes.Lock()
 	defer c.changes.Unlock()
 	var entries []*entry
-	var errs []error
+	var refused []refusal
 	for _, o := range c.names.Models(ref) {
 		e, err := c.entry(ref, o)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("model %q, version %s: %w", o.Name, o.Version, err))
+			refused = append(refused, refusal{o, err})
 			continue
 		}
 		entries = append(entries, e)
@@ -107,7 +112,7 @@ func (c *catalog) follow(ref api.FunctionRef) error {
 	})
 	c.commit(ref, entries)
 	c.settle()
-	return errors.Join(errs...)
+	return refused
 }
 
 // entry makes an entry of an offer, and tells the manager of its file. The caller

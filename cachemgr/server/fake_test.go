@@ -255,11 +255,11 @@ func addModel(t *testing.T, s *Server, ref api.FunctionRef, name, version string
 	if err == nil {
 		err = s.store.Register(ctx, ref, time.Now(), o)
 	}
-	if err == nil {
-		err = s.catalog.follow(ref)
-	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	if refused := s.catalog.follow(ref); refused != nil {
+		t.Fatal(refused)
 	}
 }
 

@@ -50,7 +50,8 @@ func (s *Server) modelReady(w http.ResponseWriter, r *http.Request, c Caller) er
 		return fmt.Errorf("%w: model %q: %s", errNotReady, e.offer.Name, reason)
 	}
 	if _, err := s.specOf(r.Context(), e.file); err != nil {
-		return fmt.Errorf("%w: model %q: %w", errNotReady, e.offer.Name, err)
+		// Not %w: whatever the reason, the answer to this question is "not ready".
+		return fmt.Errorf("%w: model %q: %v", errNotReady, e.offer.Name, err)
 	}
 	writeJSON(w, http.StatusOK, oip.ModelReady{Name: e.offer.Name, Ready: true})
 	return nil

@@ -64,7 +64,13 @@ func (s *Server) offer(w http.ResponseWriter, r *http.Request, c Caller) error {
 	}
 	s.pending.replace(c.Function, waiting, time.Now())
 	s.challenge(c, answers)
-	s.follow(c.Function)
+	for _, refused := range s.follow(c.Function) {
+		for i := range answers {
+			if a := &answers[i]; a.Name == refused.offer.Name && a.Version == refused.offer.Version && a.Need == "" {
+				a.Error = refused.err.Error()
+			}
+		}
+	}
 	writeJSON(w, http.StatusOK, api.OfferResponse{Epoch: s.Epoch(), Models: answers})
 	return nil
 }
@@ -126,7 +132,11 @@ func (s *Server) proof(w http.ResponseWriter, r *http.Request, c Caller) error {
 	if err := s.store.Register(r.Context(), c.Function, c.Minted, o); err != nil {
 		return err
 	}
-	s.follow(c.Function)
+	for _, refused := range s.follow(c.Function) {
+		if refused.offer.Name == p.Name && refused.offer.Version == p.Version {
+			return refused.err
+		}
+	}
 	writeJSON(w, http.StatusOK, api.Offered{Name: p.Name, Version: p.Version, Digest: p.Digest})
 	return nil
 }
@@ -185,17 +195,20 @@ func (s *Server) references(w http.ResponseWriter, r *http.Request, _ Caller) er
 }
 
 // follow makes a function's models usable as the store has them, and those that
-// want it resident. Whatever cannot be taken over is logged: the store has it,
-// and a restart tries again.
-func (s *Server) follow(ref api.FunctionRef) {
-	if err := s.catalog.follow(ref); err != nil {
-		s.log.Warn("models not taken over", "namespace", ref.Namespace, "function", ref.Name, "error", err)
+// want it resident. What cannot be taken over is logged and returned: the store
+// keeps it, and a restart tries again.
+func (s *Server) follow(ref api.FunctionRef) []refusal {
+	refused := s.catalog.follow(ref)
+	for _, r := range refused {
+		s.log.Warn("model not taken over", "namespace", ref.Namespace, "function", ref.Name,
+			"model", r.offer.Name, "version", r.offer.Version, "error", r.err)
 	}
 	for _, e := range s.catalog.entriesOf(ref) {
 		if e.offer.Preload {
 			s.load(api.PrefetchRequest{Digest: e.offer.Digest})
 		}
 	}
+	return refused
 }
 
 // restore takes over all that the store remembers, so that a restarted cache

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/faas-gpu/faas-gpu/cachemgr"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 )
 
@@ -370,14 +371,31 @@ func TestRestartKnowsAllModels(t *testing.T) {
 }
 
 func TestOneFileIsOneFormat(t *testing.T) {
-	m := newFakeManager()
-	s, _ := newServer(t, m, Limits{AllowPlans: true})
-	o := offerOf("twice", "1")
-	o.Format = "plan"
-	if err := s.store.Register(t.Context(), bob, time.Now(), o); err != nil {
-		t.Fatal(err)
+	i := newInstallation(t, newFakeManager(), openStore(t, t.TempDir()))
+	i.limits.AllowPlans = true
+	addModel(t, i.Server, alice, "m", "1")
+	plan := offerOf("m", "1")
+	plan.Format = "plan"
+	who := i.function(t, bob, time.Hour)
+	a := offered(t, i, who, plan)
+	if status, text := prove(t, i, who, a[0], content("m", "1")); status != 400 || !strings.Contains(text, "in use as") {
+		t.Errorf("the same file as a plan: %d %s", status, text)
 	}
-	if err := s.catalog.follow(bob); err == nil || !strings.Contains(err.Error(), `in use as "onnx"`) {
-		t.Errorf("the same file as a plan: %v", err)
+	if a := offered(t, i, who, plan); a[0].Need != "" || !strings.Contains(a[0].Error, "in use as") {
+		t.Errorf("offered again: %+v", a)
+	}
+	if !i.works(t, i.function(t, alice, time.Hour), "m") {
+		t.Error("the other function's model does not work any more")
+	}
+}
+
+func TestModelThatTheManagerRefuses(t *testing.T) {
+	m := newFakeManager()
+	i := newInstallation(t, m, openStore(t, t.TempDir()))
+	addModel(t, i.Server, alice, "m", "1")
+	m.addErr = cachemgr.ErrClosed
+	a := offered(t, i, i.function(t, alice, time.Hour), offerOf("m", "1"))
+	if !strings.Contains(a[0].Error, "closing") {
+		t.Errorf("offer: %+v", a)
 	}
 }

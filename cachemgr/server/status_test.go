@@ -100,8 +100,8 @@ func TestWatchersSeeEveryChange(t *testing.T) {
 				if random.IntN(2) == 0 {
 					delete(names, ref)
 				}
-				if err := h.catalog.follow(ref); err != nil {
-					t.Error(err)
+				if refused := h.catalog.follow(ref); refused != nil {
+					t.Error(refused)
 				}
 			} else {
 				m.change(func(models map[string]cachemgr.ModelState) {
