@@ -1,7 +1,9 @@
 // Package attach keeps a function's models known to a cache manager: it offers
 // them at the start, and again whenever the cache manager was restarted or has
-// forgotten them. Requests wait meanwhile, as long as they may, and are tried
-// again only where nothing can have been processed.
+// forgotten them. Requests wait meanwhile, as long as they may, and are sent
+// again only where the last try did not reach a cache manager, or reached one
+// that did not know the model. (An inference changes nothing: api.Client itself
+// repeats one whose pooled connection was closed.)
 package attach
 
 import (

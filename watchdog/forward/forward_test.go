@@ -351,7 +351,7 @@ func BenchmarkHop(b *testing.B) {
 
 func newPlain(target *url.URL, transport http.RoundTripper) http.Handler {
 	return &httputil.ReverseProxy{
-		Rewrite:       func(p *httputil.ProxyRequest) { p.SetURL(target) },
-		Transport:     transport,
+		Rewrite:   func(p *httputil.ProxyRequest) { p.SetURL(target) },
+		Transport: transport,
 	}
 }

@@ -60,8 +60,8 @@ func childEnviron(environ []string, dir string) []string {
 		"auth=none",
 		"socket_dir="+dir,
 		"store_path="+filepath.Join(dir, "store"),
-		"listen=127.0.0.1:0",
-		"metrics_listen=127.0.0.1:0")
+		"listen=off",
+		"metrics_listen=off")
 }
 
 func (c *cacheChild) keep(p *child.Process) {
