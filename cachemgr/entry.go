@@ -97,7 +97,8 @@ type device struct {
 	ledger  ledger
 	order   policy.Order // of the slots that are resident, by model.key
 	waiting []*slot      // for bytes, first come first served
-	closing int          // instances being closed
+	leaving []*slot      // draining or closing
+	closing int          // the number of the latter
 
 	run     runQueue // requests that hold a lease and wait to compute
 	running int      // requests that compute
@@ -127,21 +128,6 @@ func (mod *model) openCost() int64 {
 
 // need is how many bytes a load takes beyond what the model left on the device.
 func (s *slot) need() int64 { return s.cost.Peak - s.residual }
-
-// leaving is how many bytes the device will get back from this slot.
-func (s *slot) leaving() int64 {
-	n := int64(0)
-	if s.state == slotDraining || s.state == slotClosing {
-		n = s.held.Resident - s.held.Residual
-	}
-	if s.model.retiring && s.state != slotLoading {
-		n += s.residual
-		if s.state != slotAbsent {
-			n += s.held.Residual
-		}
-	}
-	return n
-}
 
 // bytes is how many the slot's device counts for it.
 func (s *slot) bytes() int64 {

@@ -3,7 +3,6 @@ package cachemgr
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
@@ -15,60 +14,76 @@ import (
 // at last residues of models that are on another device and have to leave that.
 // What head left behind on this device is part of its own need and stays.
 func (m *Manager) reclaim(d *device, short int64, head *slot) {
-	short -= m.evictIdle(d, short)
-	short -= m.dropResidues(d, short, head, func(mod *model) bool { return !mod.anySlot((*slot).open) })
-	for _, s := range m.victims(d) {
-		if short > 0 {
-			short -= s.held.Resident - s.held.Residual
-			m.drain(s)
+	short -= m.evict(d, short, (*slot).idle)
+	short -= m.dropResidues(short, func(mod *model) *slot {
+		if s := mod.slots[d.index]; s != head && !mod.anySlot((*slot).open) {
+			return s
 		}
-	}
-	m.dropResidues(d, short, head, func(*model) bool { return true })
+		return nil
+	})
+	short -= m.evict(d, short, func(*slot) bool { return true })
+	m.dropResidues(short, func(mod *model) *slot {
+		if s := mod.slots[d.index]; s != head && !s.open() {
+			return s
+		}
+		return nil
+	})
 }
 
-// evictIdle lets idle models leave until short bytes are on their way, and
-// returns how many are.
-func (m *Manager) evictIdle(d *device, short int64) (leaving int64) {
-	for _, s := range m.victims(d) {
-		if leaving < short && s.leases == 0 {
-			leaving += s.held.Resident - s.held.Residual
-			m.drain(s)
-		}
-	}
-	return leaving
-}
+func (s *slot) idle() bool { return s.leases == 0 }
 
-// dropResidues unstages models that left bytes on a device until short bytes are
-// on their way, and returns how many are.
-func (m *Manager) dropResidues(d *device, short int64, head *slot, may func(*model) bool) (leaving int64) {
-	for _, key := range slices.Collect(m.host.order.Victims()) {
-		mod := m.entries[key]
-		s := mod.slots[d.index]
-		if leaving < short && s != head && s.residual > 0 && s.state == slotAbsent &&
-			!mod.pinned && !mod.retiring && may(mod) {
-			leaving += s.residual
-			m.retire(mod)
-		}
-	}
-	return leaving
-}
-
-// victims are the resident models of a device that are not pinned, in the order
-// of the policy.
-func (m *Manager) victims(d *device) []*slot {
-	var slots []*slot
+// evict drains models that are not pinned and may leave, in the order of the
+// policy, until short bytes are on their way; it returns how many are.
+func (m *Manager) evict(d *device, short int64, may func(*slot) bool) (leaving int64) {
+	var victims []*slot
 	for key := range d.order.Victims() {
-		if mod := m.entries[key]; !mod.pinned {
-			slots = append(slots, mod.slots[d.index])
+		if leaving >= short {
+			break
+		}
+		mod := m.entries[key]
+		if s := mod.slots[d.index]; !mod.pinned && may(s) {
+			leaving += s.held.Resident - s.held.Residual
+			victims = append(victims, s)
 		}
 	}
-	return slots
+	for _, s := range victims {
+		m.drain(s)
+	}
+	return leaving
+}
+
+// dropResidues unstages models for what they left on a device, until short bytes
+// are on their way, and returns how many are. of names the slot, nil is none.
+func (m *Manager) dropResidues(short int64, of func(*model) *slot) (leaving int64) {
+	var victims []*model
+	for key := range m.host.order.Victims() {
+		if leaving >= short {
+			break
+		}
+		mod := m.entries[key]
+		if s := of(mod); s != nil && s.residual > 0 && !mod.pinned && !mod.retiring {
+			leaving += s.residual
+			victims = append(victims, mod)
+		}
+	}
+	for _, mod := range victims {
+		m.retire(mod)
+	}
+	return leaving
 }
 
 // leavingDevice is how many bytes a device will get back.
 func (m *Manager) leavingDevice(d *device) (n int64) {
-	for _, mod := range m.entries {
-		n += mod.slots[d.index].leaving()
+	for _, s := range d.leaving {
+		n += s.held.Resident - s.held.Residual
+	}
+	for _, mod := range m.leaving {
+		switch s := mod.slots[d.index]; s.state {
+		case slotAbsent:
+			n += s.residual
+		case slotDraining, slotClosing:
+			n += s.held.Residual
+		}
 	}
 	return n
 }
@@ -76,6 +91,7 @@ func (m *Manager) leavingDevice(d *device) (n int64) {
 // drain ends the leasing of a resident model; it leaves with its last lease.
 func (m *Manager) drain(s *slot) {
 	s.state = slotDraining
+	s.dev.leaving = append(s.dev.leaving, s)
 	s.dev.order.Remove(s.model.key)
 	s.dev.ledger.drain(s.held.Resident)
 	m.mark(s.model)
@@ -106,6 +122,7 @@ func (m *Manager) closeIfUnused(s *slot) {
 func (m *Manager) evicted(s *slot, err error) {
 	d, mod := s.dev, s.model
 	d.closing--
+	d.leaving = without(d.leaving, s)
 	d.ledger.evicted(s.held.Resident, s.held.Residual)
 	s.residual = s.held.Residual
 	s.state, s.instance, s.held = slotAbsent, nil, engine.Cost{}

@@ -23,6 +23,8 @@ type Manager struct {
 	mu      sync.Mutex        // see the package comment
 	models  map[string]*model // by digest
 	entries map[string]*model // by key: also those forgotten that still hold bytes
+	pinned  []*model
+	leaving []*model // those that are retiring
 	devices []*device
 	host    hostPool
 
@@ -108,7 +110,8 @@ func (m *Manager) Forget(digest string) error {
 		return nil
 	}
 	delete(m.models, digest)
-	mod.gone, mod.pinned = true, false
+	mod.gone = true
+	m.unpin(mod)
 	m.unmark(mod)
 	m.failWaiting(mod, fmt.Errorf("%s was removed: %w", mod.Name, ErrUnknownModel))
 	m.retire(mod)
@@ -154,18 +157,21 @@ func (m *Manager) Pin(digest string, on bool) error {
 	if err != nil {
 		return err
 	}
-	if on == mod.pinned {
+	switch {
+	case on == mod.pinned:
 		return nil
-	}
-	mod.pinned = on
-	if on {
+	case on:
+		mod.pinned = true
+		m.pinned = append(m.pinned, mod)
 		if err := m.checkPins(); err != nil {
-			mod.pinned = false
+			m.unpin(mod)
 			return fmt.Errorf("pin %s: %w", mod.Name, err)
 		}
+	default:
+		m.unpin(mod)
+		m.pump()
 	}
 	m.mark(mod)
-	m.pump()
 	return nil
 }
 

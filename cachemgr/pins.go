@@ -21,6 +21,11 @@ func (mod *model) pinBytes() int64 {
 	return n
 }
 
+func (m *Manager) unpin(mod *model) {
+	mod.pinned = false
+	m.pinned = without(m.pinned, mod)
+}
+
 // checkPins holds pinned models to half of the budgets, so that the others never
 // starve.
 func (m *Manager) checkPins() error {
@@ -28,11 +33,9 @@ func (m *Manager) checkPins() error {
 	for _, d := range m.devices {
 		budget += d.ledger.budget
 	}
-	for _, mod := range m.models {
-		if mod.pinned {
-			onDevices += mod.pinBytes()
-			onHost += mod.openCost()
-		}
+	for _, mod := range m.pinned {
+		onDevices += mod.pinBytes()
+		onHost += mod.openCost()
 	}
 	if onDevices > budget/2 {
 		return fmt.Errorf("pinned models would take %d bytes, at most %d (half of the device budget) may be: %w", onDevices, budget/2, engine.ErrNoMemory)
@@ -45,8 +48,8 @@ func (m *Manager) checkPins() error {
 
 // pinnedOn is how many bytes of a device cannot be reclaimed for a slot.
 func (m *Manager) pinnedOn(d *device, but *slot) (n int64) {
-	for _, mod := range m.entries {
-		if s := mod.slots[d.index]; mod.pinned && s != but {
+	for _, mod := range m.pinned {
+		if s := mod.slots[d.index]; s != but {
 			n += s.bytes()
 		}
 	}
@@ -55,8 +58,8 @@ func (m *Manager) pinnedOn(d *device, but *slot) (n int64) {
 
 // pinnedHost is how many bytes of host memory cannot be reclaimed for a model.
 func (m *Manager) pinnedHost(but *model) (n int64) {
-	for _, mod := range m.entries {
-		if mod.pinned && mod != but {
+	for _, mod := range m.pinned {
+		if mod != but {
 			n += mod.hostBytes
 		}
 	}

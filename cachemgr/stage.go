@@ -107,7 +107,7 @@ func (m *Manager) learn(mod *model, d description) {
 	m.host.used += mod.hostCost - mod.hostBytes
 	mod.hostBytes = mod.hostCost
 	if mod.pinned && m.checkPins() != nil {
-		mod.pinned = false
+		m.unpin(mod)
 		m.log.Warn("no longer pinned: larger than it was said to be", "model", mod.Name, "bytes", mod.pinBytes())
 	}
 }
@@ -123,12 +123,12 @@ func (m *Manager) opened(mod *model, st engine.Staged, d description) {
 		err := m.hostTooSmall(mod, mod.hostBytes, 0)
 		m.note(&mod.failure, err)
 		m.failWaiting(mod, err)
-		mod.retiring = true
+		m.retire(mod)
 	} else {
 		mod.failure = failure{}
 	}
 	if mod.retiring {
-		m.unstageIfUnused(mod)
+		m.unstageIfUnused(mod) // it may have been retired while it was opened
 		return
 	}
 	waiting := mod.waiting
@@ -157,8 +157,7 @@ func (m *Manager) placeStaged(t *ticket) {
 func (m *Manager) openFailed(mod *model, err error) {
 	m.host.used -= mod.hostBytes
 	mod.phase, mod.hostBytes = onDisk, 0
-	mod.retiring = false
-	mod.unstagings++
+	m.retired(mod)
 	m.mark(mod)
 	defer m.dropIfGone(mod)
 	switch {
@@ -195,12 +194,21 @@ func (m *Manager) reclaimHost(short int64) {
 	}
 }
 
+// retireHost retires models that may leave until short bytes are on their way,
+// and returns how many are.
 func (m *Manager) retireHost(short int64, may func(*model) bool) (leaving int64) {
-	for _, key := range slices.Collect(m.host.order.Victims()) {
-		if mod := m.entries[key]; leaving < short && may(mod) {
-			leaving += mod.hostBytes
-			m.retire(mod)
+	var victims []*model
+	for key := range m.host.order.Victims() {
+		if leaving >= short {
+			break
 		}
+		if mod := m.entries[key]; may(mod) {
+			leaving += mod.hostBytes
+			victims = append(victims, mod)
+		}
+	}
+	for _, mod := range victims {
+		m.retire(mod)
 	}
 	return leaving
 }
@@ -221,10 +229,8 @@ func (mod *model) unusedAnywhere() bool {
 
 // leavingHost is how many bytes host memory will get back.
 func (m *Manager) leavingHost() (n int64) {
-	for _, mod := range m.entries {
-		if mod.retiring {
-			n += mod.hostBytes
-		}
+	for _, mod := range m.leaving {
+		n += mod.hostBytes
 	}
 	return n
 }
@@ -239,6 +245,7 @@ func (m *Manager) retire(mod *model) {
 		return
 	}
 	mod.retiring = true
+	m.leaving = append(m.leaving, mod)
 	m.mark(mod)
 	for _, s := range mod.slots {
 		if s.queued {
@@ -250,6 +257,15 @@ func (m *Manager) retire(mod *model) {
 		}
 	}
 	m.unstageIfUnused(mod)
+}
+
+// retired ends that, if it was so: the model is on disk.
+func (m *Manager) retired(mod *model) {
+	mod.unstagings++
+	if mod.retiring {
+		mod.retiring = false
+		m.leaving = without(m.leaving, mod)
+	}
 }
 
 // backToModel makes a slot's tickets wait for the model to be opened.
@@ -287,8 +303,7 @@ func (m *Manager) unstaged(mod *model) {
 	m.host.closing--
 	m.host.used -= mod.hostBytes
 	mod.phase, mod.staged, mod.hostBytes = onDisk, nil, 0
-	mod.retiring = false
-	mod.unstagings++
+	m.retired(mod)
 	for _, s := range mod.slots {
 		s.dev.ledger.unstaged(s.residual)
 		s.residual = 0

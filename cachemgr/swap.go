@@ -211,6 +211,6 @@ func (m *Manager) makeRoom(d *device, err error) bool {
 	if s := (*shortage)(nil); errors.As(err, &s) {
 		missing = s.need - s.device.FreeBytes
 	}
-	m.evictIdle(d, missing)
+	m.evict(d, missing, (*slot).idle)
 	return d.closing > 0
 }
