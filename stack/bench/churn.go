@@ -111,7 +111,7 @@ func newChurn(ctx context.Context, dir string, opt churnOptions) (*churnBench, e
 	fmt.Printf("build and deploy %d functions; room for %d models of %.1f MB\n", opt.functions, opt.fit, float64(peak)/1e6)
 	for i, s := range subjects {
 		image := s.name + ":bench"
-		err := l.BuildGo(ctx, image, "stack/bench/function", map[string][]byte{"cnn/1": models[i]})
+		err := l.Build(ctx, image, "go-trt", "stack/bench/function", map[string][]byte{"cnn/1": models[i]})
 		if err == nil {
 			err = l.Deploy(ctx, types.FunctionDeployment{Service: s.name, Image: image, EnvVars: map[string]string{
 				"model": "cnn", "input": "input", "output": "output", "shape": dims(churnShape),

@@ -103,7 +103,7 @@ func (b *nodeBench) close() {
 func (b *nodeBench) deploy(ctx context.Context, s *subject) (map[string]float64, error) {
 	fmt.Println("build and deploy", s.name)
 	image := s.name + ":bench"
-	if err := b.lab.BuildGo(ctx, image, "stack/bench/function", map[string][]byte{s.name + "/1": s.model}); err != nil {
+	if err := b.lab.Build(ctx, image, "go-trt", "stack/bench/function", map[string][]byte{s.name + "/1": s.model}); err != nil {
 		return nil, err
 	}
 	if err := b.lab.Deploy(ctx, types.FunctionDeployment{

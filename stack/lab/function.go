@@ -21,33 +21,26 @@ import (
 // Namespace of all functions of a lab.
 const Namespace = "openfaas-fn"
 
-// BuildGo builds a go-trt function as `faas-cli build` does: the template with a
-// handler's folder (relative to the checkout) and models, by "NAME/VERSION".
-func (l *Lab) BuildGo(ctx context.Context, image, handler string, models map[string][]byte) error {
+// Build builds a function as `faas-cli build` does: a template with a function's
+// folder (relative to the checkout; "" is the template's example) and models, by
+// "NAME/VERSION".
+func (l *Lab) Build(ctx context.Context, image, template, function string, models map[string][]byte) error {
 	dir, err := os.MkdirTemp(l.Dir, "build-*")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join(l.Source, "template", "go-trt"))); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(l.Source, "template", template))); err != nil {
 		return err
 	}
-	function := filepath.Join(dir, "function")
-	mod, err := os.ReadFile(filepath.Join(function, "go.mod"))
-	if err != nil {
-		return err
-	}
-	if err := os.RemoveAll(function); err != nil {
-		return err
-	}
-	if err := os.CopyFS(function, os.DirFS(filepath.Join(l.Source, handler))); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(function, "go.mod"), mod, 0o644); err != nil {
-		return err
+	if function != "" {
+		// The template's files stay where the function has none, as with faas-cli.
+		if err := overlay(filepath.Join(dir, "function"), filepath.Join(l.Source, function)); err != nil {
+			return err
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(models)) {
-		file := filepath.Join(function, "models", filepath.FromSlash(name), "model.onnx")
+		file := filepath.Join(dir, "function", "models", filepath.FromSlash(name), "model.onnx")
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return err
 		}
@@ -61,6 +54,24 @@ func (l *Lab) BuildGo(ctx context.Context, image, handler string, models map[str
 		"FAAS_GPU_SOURCE="+l.Source, "FAAS_GPU_WATCHDOG="+l.Watchdog)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s: %w\n%s", image, err, out)
+	}
+	return nil
+}
+
+// overlay copies the files of a folder that has no folders over those of another.
+func overlay(to, from string) error {
+	files, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		data, err := os.ReadFile(filepath.Join(from, f.Name()))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(to, f.Name()), data, 0o644); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -65,6 +65,16 @@ func (p *Process) awaitReady(ctx context.Context) error {
 	})
 }
 
+// Alive is nil as long as the process runs.
+func (p *Process) Alive() error {
+	select {
+	case <-p.exited:
+		return fmt.Errorf("%s has ended: %w", filepath.Base(p.program), p.err)
+	default:
+		return nil
+	}
+}
+
 // PID of the process.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
