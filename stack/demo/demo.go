@@ -19,7 +19,6 @@ const stackFile = "stack.yaml"
 type demo struct {
 	cfg config
 	out io.Writer
-	dir string // absolute
 
 	log       *os.File
 	stack     *stack
@@ -69,20 +68,11 @@ func (d *demo) run(ctx context.Context) (res result, err error) {
 
 // prepare makes the folder, the models, and the answers that are right.
 func (d *demo) prepare(context.Context) (err error) {
-	if d.dir, err = filepath.Abs(d.cfg.dir); err != nil {
+	work := filepath.Join(d.cfg.dir, "functions")
+	if err := errors.Join(os.RemoveAll(d.cfg.dir), os.MkdirAll(work, 0o755)); err != nil {
 		return err
 	}
-	if d.cfg.source, err = filepath.Abs(d.cfg.source); err != nil {
-		return err
-	}
-	if d.cfg.cli, err = filepath.Abs(d.cfg.cli); err != nil {
-		return err
-	}
-	work := filepath.Join(d.dir, "functions")
-	if err := errors.Join(os.RemoveAll(d.dir), os.MkdirAll(work, 0o755)); err != nil {
-		return err
-	}
-	if d.log, err = os.Create(filepath.Join(d.dir, "faas-cli.log")); err != nil {
+	if d.log, err = os.Create(filepath.Join(d.cfg.dir, "faas-cli.log")); err != nil {
 		return err
 	}
 	d.cli = &cli{program: d.cfg.cli, dir: work, out: d.out, log: d.log}
@@ -96,7 +86,7 @@ func (d *demo) prepare(context.Context) (err error) {
 // start starts the stack and logs in.
 func (d *demo) start(ctx context.Context) (err error) {
 	d.say("Starting the embedded stack: %v for models on the device, %v in the host pool.", d.cfg.deviceBudget, d.cfg.hostBudget)
-	if d.stack, err = startStack(ctx, d.cfg, d.dir); err != nil {
+	if d.stack, err = startStack(ctx, d.cfg); err != nil {
 		return err
 	}
 	d.cli.envFile = d.stack.envFile
@@ -190,9 +180,11 @@ func (d *demo) recognise(ctx context.Context) error {
 		s := &f.cases[i]
 		if i < 3 {
 			typed := fmt.Sprintf("< %d.png  # a %d", i, s.label)
-			if _, err := d.cli.runWith(ctx, all, "invoke digits --content-type image/png", typed, s.body); err != nil {
+			out, err := d.cli.runWith(ctx, all, "invoke digits --content-type image/png", typed, s.body)
+			if err != nil {
 				return err
 			}
+			d.tally.verify(f, s, []byte(out))
 		}
 		r, err := d.gateway.invoke(ctx, f.name, s.body)
 		if err != nil {

@@ -48,7 +48,7 @@ type cnn struct {
 var cnns = []cnn{
 	{"squeezenet", modelgen.SqueezeNet, 1},
 	{"resnet18", modelgen.ResNet18, 0.5},
-	{"mobilenetv2", modelgen.MobileNetV2, 0.5},
+	{"mobilenetv2", modelgen.MobileNetV2, 0.75},
 	{"resnet50", modelgen.ResNet50, 0.25},
 	{"vgg16", modelgen.VGG16, 0.25},
 }

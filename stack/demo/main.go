@@ -12,18 +12,20 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/internal/env"
 )
 
-// config says where things are and how much is done.
+// config says where things are, by absolute paths, and how much is done.
 type config struct {
 	dir          string // made anew
 	source       string // the checkout, as a source of templates
 	stack        string // the program of the embedded stack
 	cli          string // the program faas-cli
+	shims        string // the folder of our docker
 	library      string // ONNX Runtime
 	requests     int    // of the mix
 	clients      int    // that send the mix
@@ -40,15 +42,26 @@ func readConfig(environ []string) (config, error) {
 		source:       set.String("FAAS_GPU_SOURCE", ".", "checkout of faas-gpu"),
 		stack:        set.String("embedded_stack", ".build/bin/faas-gpu-embedded", "program of the embedded stack"),
 		cli:          set.String("FAAS_CLI", ".build/bin/faas-cli", "program faas-cli"),
+		shims:        set.String("shims", ".build/shims", "folder of the docker command, first on faas-cli's PATH"),
 		library:      set.String("ONNXRUNTIME_LIB", ".build/onnxruntime/libonnxruntime.so", "ONNX Runtime's library"),
-		requests:     set.Int("demo_requests", 600, "requests of the mix"),
+		requests:     set.Int("demo_requests", 1000, "requests of the mix"),
 		clients:      set.Int("demo_clients", 2, "clients that send the mix"),
 		seed:         set.Int("demo_seed", 1, "seed of the mix"),
-		deviceBudget: env.Bytes(set.Bytes("demo_device_budget", 32<<20, "bytes of the cache on the device")),
+		deviceBudget: env.Bytes(set.Bytes("demo_device_budget", 56<<20, "bytes of the cache on the device")),
 		hostBudget:   env.Bytes(set.Bytes("demo_host_budget", 44<<20, "bytes of the pool in host memory")),
 		timeout:      set.Duration("demo_timeout", 10*time.Minute, "the demo gives up after this"),
 	}
-	return c, set.Err()
+	if err := set.Err(); err != nil {
+		return c, err
+	}
+	for _, p := range []*string{&c.dir, &c.source, &c.stack, &c.cli, &c.shims, &c.library} {
+		abs, err := filepath.Abs(*p)
+		if err != nil {
+			return c, err
+		}
+		*p = abs
+	}
+	return c, nil
 }
 
 func main() {

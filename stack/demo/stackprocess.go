@@ -22,11 +22,11 @@ type stack struct {
 
 // startStack starts the stack with a state folder of its own on a free port, and
 // waits until it serves.
-func startStack(ctx context.Context, cfg config, dir string) (*stack, error) {
-	state := filepath.Join(dir, "state")
+func startStack(ctx context.Context, cfg config) (*stack, error) {
+	state := filepath.Join(cfg.dir, "state")
 	s := &stack{
 		envFile: filepath.Join(state, "env"),
-		logFile: filepath.Join(dir, "stack.log"),
+		logFile: filepath.Join(cfg.dir, "stack.log"),
 		exited:  make(chan struct{}),
 	}
 	log, err := os.Create(s.logFile)
@@ -36,6 +36,7 @@ func startStack(ctx context.Context, cfg config, dir string) (*stack, error) {
 	defer log.Close()
 	s.cmd = exec.Command(cfg.stack)
 	s.cmd.Env = append(os.Environ(), "state_dir="+state, "port=0",
+		"onnxruntime_library="+cfg.library, "FAAS_GPU_SOURCE="+cfg.source, "tools_path="+cfg.shims,
 		"device_budget="+cfg.deviceBudget.String(), "host_budget="+cfg.hostBudget.String())
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	// Ctrl-C reaches the demo alone, which then stops the stack.
