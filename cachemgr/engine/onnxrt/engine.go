@@ -133,12 +133,19 @@ func (e *Engine) Devices(context.Context) ([]engine.Device, error) {
 	}
 	return []engine.Device{{
 		ID:         CPU,
-		Name:       fmt.Sprintf("CPU (%d threads)", e.threads),
+		Name:       e.deviceName(),
 		Kind:       "cpu",
 		TotalBytes: total,
 		FreeBytes:  free,
 		Unified:    true,
 	}}, nil
+}
+
+func (e *Engine) deviceName() string {
+	if e.threads == 1 {
+		return "CPU (1 thread)"
+	}
+	return fmt.Sprintf("CPU (%d threads)", e.threads)
 }
 
 // Open reads the file whole.

@@ -1,0 +1,83 @@
+package onnxrt
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/stack/modelgen"
+)
+
+func TestWithoutALibrary(t *testing.T) {
+	dir := t.TempDir()
+	text := filepath.Join(dir, "libonnxruntime.so")
+	if err := os.WriteFile(text, []byte("no library"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"", filepath.Join(dir, "missing.so"), text} {
+		e, err := New(Options{Library: path})
+		if !errors.Is(err, engine.ErrUnavailable) || !strings.Contains(fmt.Sprint(err), fmt.Sprintf("%q", path)) {
+			t.Errorf("%q: got %v, %v, want %v that names the path", path, e, err, engine.ErrUnavailable)
+		}
+	}
+}
+
+func TestEnginesShareTheLibrary(t *testing.T) {
+	const limit = 1 << 30
+	m := write(t, modelgen.Spec{Family: modelgen.SqueezeNet, Width: 0.25, Resolution: 32})
+	image := randomImage(32)
+	first := newEngine(t, Options{Threads: 1, MemoryLimit: limit})
+	second := newEngine(t, Options{Threads: 2, MemoryLimit: limit})
+
+	// What cannot be shared is refused.
+	if e, err := New(Options{Library: "/other/libonnxruntime.so", MemoryLimit: limit}); !errors.Is(err, engine.ErrUnavailable) {
+		t.Errorf("another library beside: %v, %v", e, err)
+	}
+	if e, err := New(Options{Library: libraryPath(t), MemoryLimit: limit / 2}); !errors.Is(err, engine.ErrUnavailable) {
+		t.Errorf("another limit beside: %v, %v", e, err)
+	}
+
+	// Closing one leaves the other.
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	closed(t, second)
+	want := answer(t, resident(t, second, m), image)
+	third := ownEngine(t, Options{Threads: 1, MemoryLimit: limit})
+	if got := answer(t, resident(t, third, m), image); got != want {
+		t.Error("two engines answer differently")
+	}
+}
+
+// The library can be closed and loaded again.
+func TestReopen(t *testing.T) {
+	m := write(t, modelgen.Spec{Family: modelgen.SqueezeNet, Width: 0.25, Resolution: 32})
+	image, want := randomImage(32), ""
+	for round := range 5 {
+		t.Run(fmt.Sprint(round), func(t *testing.T) {
+			got := answer(t, resident(t, ownEngine(t, Options{Threads: 1 + round%2}), m), image)
+			if want == "" {
+				want = got
+			}
+			if got != want {
+				t.Error("another answer than the first time")
+			}
+		})
+		if held := allocated(); held != 0 {
+			t.Errorf("round %d: %d bytes are still allocated", round, held)
+		}
+	}
+}
+
+func TestBadOptions(t *testing.T) {
+	for _, o := range []Options{{Threads: -1}, {MaxOutputBytes: -1}, {MemoryLimit: -1}} {
+		o.Library = libraryPath(t)
+		if e, err := New(o); err == nil {
+			t.Errorf("%+v: got an engine: %v", o, e)
+		}
+	}
+}
