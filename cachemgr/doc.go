@@ -38,8 +38,8 @@
 // # Locks
 //
 // Manager.mu guards everything in this package but the last snapshot. No call of
-// an engine, no file, no network and no channel operation that can block happens
-// under it. What has to happen outside is done in two halves: claimed under the
+// an engine, no file, no network, no log and no channel operation that can block
+// happens under it. What has to happen outside is done in two halves: claimed under the
 // lock (a state and its bytes), done by a goroutine of engineCall, committed
 // under the lock; then pump looks what can go on. A state in the middle (opening,
 // loading, closing, unstaging) belongs to that goroutine: others may only leave

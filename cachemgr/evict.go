@@ -3,6 +3,7 @@ package cachemgr
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
@@ -128,8 +129,9 @@ func (m *Manager) evicted(s *slot, err error) {
 	s.state, s.instance, s.held = slotAbsent, nil, engine.Cost{}
 	mod.stats.Evictions++
 	m.mark(mod)
+	m.say(slog.LevelDebug, "model evicted", "model", mod.Name, "device", d.ID)
 	if err != nil {
-		m.log.Warn("device memory may not have been given back", "model", mod.Name, "device", d.ID, "error", err)
+		m.say(slog.LevelWarn, "device memory may not have been given back", "model", mod.Name, "device", d.ID, "error", err)
 	}
 	if errors.Is(err, engine.ErrDeviceLost) {
 		m.retire(mod)
@@ -144,7 +146,7 @@ func (m *Manager) evicted(s *slot, err error) {
 func (m *Manager) lose(d *device, err error) {
 	if d.loss.err == nil || !d.loss.holds(time.Now()) {
 		m.note(&d.loss, err)
-		m.log.Error("device lost", "device", d.ID, "retry_at", d.loss.retryAt, "error", err)
+		m.say(slog.LevelError, "device lost", "device", d.ID, "retry_at", d.loss.retryAt, "error", err)
 	}
 	m.failTurns(d, err)
 	for _, mod := range m.entries {

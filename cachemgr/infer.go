@@ -101,7 +101,7 @@ func (m *Manager) run(ctx context.Context, s *slot, r Request, res Result) (Resu
 
 func (m *Manager) finish(s *slot, took time.Duration, err error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.unlock()
 	m.end(s, took, err)
 }
 

@@ -35,7 +35,30 @@ type Manager struct {
 	ops     int    // Open, Load and Close of the engine that are going on
 	closed  bool
 
+	said  []remark
 	board board
+}
+
+// remark is a line for the log.
+type remark struct {
+	level   slog.Level
+	message string
+	args    []any
+}
+
+// say logs as soon as the lock is free: a log may block.
+func (m *Manager) say(level slog.Level, message string, args ...any) {
+	m.said = append(m.said, remark{level, message, args})
+}
+
+// unlock frees the lock and logs what was said under it.
+func (m *Manager) unlock() {
+	said := m.said
+	m.said = nil
+	m.mu.Unlock()
+	for _, r := range said {
+		m.log.Log(context.Background(), r.level, r.message, r.args...)
+	}
 }
 
 // New asks the engine for its devices and returns a manager of them. Nothing is
@@ -215,7 +238,7 @@ func (m *Manager) engineCall(call func(ctx context.Context) (commit func())) {
 		defer cancel()
 		commit := call(ctx)
 		m.mu.Lock()
-		defer m.mu.Unlock()
+		defer m.unlock()
 		m.ops--
 		commit()
 		m.pump()

@@ -230,8 +230,23 @@ func (r *rig) check() {
 	for _, d := range m.devices {
 		waiting += r.checkDevice(d)
 	}
+	r.checkList("retiring", m.leaving, func(mod *model) bool { return mod.retiring })
+	r.checkList("pinned", m.pinned, func(mod *model) bool { return mod.pinned })
 	if waiting != m.waiting {
 		r.Errorf("%d tickets in lists, %d counted", waiting, m.waiting)
+	}
+}
+
+// checkList holds a list of models against all models.
+func (r *rig) checkList(name string, list []*model, is func(*model) bool) {
+	n := 0
+	for _, mod := range r.m.entries {
+		if is(mod) {
+			n++
+		}
+	}
+	if n != len(list) || slices.ContainsFunc(list, func(mod *model) bool { return !is(mod) }) {
+		r.Errorf("%d models are %s, %d are listed", n, name, len(list))
 	}
 }
 
@@ -265,6 +280,8 @@ func (r *rig) checkDevice(d *device) (waiting int) {
 			r.Errorf("%s: %d tickets are forgotten in state %d", mod.Name, len(s.waiting), s.state)
 		case s.queued && (len(s.waiting) == 0 || mod.phase != staged || mod.retiring):
 			r.Errorf("%s: queued in phase %d with %d tickets", mod.Name, mod.phase, len(s.waiting))
+		case (s.state == slotDraining || s.state == slotClosing) != slices.Contains(d.leaving, s):
+			r.Errorf("%s: in state %d, and the list of those that leave disagrees", mod.Name, s.state)
 		case s.queued != slices.Contains(d.waiting, s):
 			r.Errorf("%s: queued is %v", mod.Name, s.queued)
 		}

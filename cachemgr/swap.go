@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"time"
@@ -141,6 +142,7 @@ func (m *Manager) loaded(s *slot, instance engine.Instance, read engine.Device, 
 	mod.stats.SwapBytes += s.cost.Resident
 	d.order.Add(mod.key, policy.Entry{Size: s.cost.Resident, Cost: now.Sub(s.loadBegan)})
 	m.mark(mod)
+	m.say(slog.LevelDebug, "model loaded", "model", mod.Name, "device", d.ID, "bytes", s.cost.Resident, "took", now.Sub(s.loadBegan))
 	if s.cost.Resident > d.ledger.limit() { // the estimate was too low
 		err := deviceTooSmall(s, 0)
 		m.note(&s.failure, err)
@@ -188,7 +190,7 @@ func (m *Manager) loadFailed(s *slot, read engine.Device, err error) {
 		m.retire(mod)
 		m.lose(d, err)
 	case errors.Is(err, engine.ErrNoMemory) && !s.retried && len(s.waiting) > 0 && m.makeRoom(d, err):
-		m.log.Info("device memory is short, evicted idle models to try again", "model", mod.Name, "error", err)
+		m.say(slog.LevelInfo, "device memory is short, evicted idle models to try again", "model", mod.Name, "error", err)
 		if mod.retiring {
 			m.backToModel(s)
 			return
@@ -198,7 +200,7 @@ func (m *Manager) loadFailed(s *slot, read engine.Device, err error) {
 	default:
 		s.retried = false
 		m.note(&s.failure, err)
-		m.log.Warn("model cannot be loaded", "model", mod.Name, "digest", mod.Digest, "device", d.ID,
+		m.say(slog.LevelWarn, "model cannot be loaded", "model", mod.Name, "digest", mod.Digest, "device", d.ID,
 			"retry_at", s.failure.retryAt, "error", err)
 		m.failSlot(s, err)
 	}

@@ -99,8 +99,12 @@ func TestFailureBacksOff(t *testing.T) {
 	if !f.holds(now.Add(9*time.Second)) || f.holds(now.Add(10*time.Second)) {
 		t.Error("holds until the retry time, not after")
 	}
-	if err := f.asError(); !errors.Is(err, ErrFailed) || !errors.Is(err, engine.ErrBadModel) {
+	err := f.asError()
+	if !errors.Is(err, ErrFailed) || !errors.Is(err, engine.ErrBadModel) {
 		t.Errorf("%v is not both ErrFailed and the reason", err)
+	}
+	if want := "model failed to load, next attempt after 1970-01-01T00:16:50Z: bad model"; err.Error() != want {
+		t.Errorf("says %q, want %q", err, want)
 	}
 }
 
@@ -148,7 +152,11 @@ func TestConfig(t *testing.T) {
 	if got, want := m.Status().Devices[0].Budget, int64(1<<30)/10*9; got != want {
 		t.Errorf("default budget is %d, want %d", got, want)
 	}
-	e.List = nil
+	e.ListError = errInjected
+	if _, err := New(Config{Engine: e, HostBudget: 1}); !errors.Is(err, errInjected) {
+		t.Errorf("no list of devices: error %v", err)
+	}
+	e.List, e.ListError = nil, nil
 	if _, err := New(Config{Engine: e, HostBudget: 1}); !errors.Is(err, engine.ErrUnavailable) {
 		t.Errorf("no device: error %v, want ErrUnavailable", err)
 	}

@@ -3,115 +3,14 @@ package cachemgr
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 	"github.com/faas-gpu/faas-gpu/cachemgr/internal/testengine"
 )
-
-// TestCancellationAtEveryStage stops a request wherever it may wait. Each time it
-// must end at once, and all must be as if it had never come.
-func TestCancellationAtEveryStage(t *testing.T) {
-	for _, c := range []struct {
-		name    string
-		prepare func(r *rig) (undo func())
-		after   api.State // of a, once all is done
-	}{
-		{"waiting for host memory", func(r *rig) func() {
-			open := r.hold(testengine.Open, "other") // takes 990 of 1000 bytes
-			other := r.start("other")
-			return func() { close(open); other.wait() }
-		}, api.StateAbsent},
-		{"while it is opened", func(r *rig) func() {
-			open := r.hold(testengine.Open, "a")
-			return func() { close(open) }
-		}, api.StateStaged},
-		{"waiting for device memory", func(r *rig) func() {
-			r.add("busy", 60)
-			run := r.hold(testengine.Run, "busy")
-			busy := r.start("busy")
-			return func() { close(run); busy.wait() }
-		}, api.StateStaged},
-		{"while it is loaded", func(r *rig) func() {
-			load := r.hold(testengine.Load, "a")
-			return func() { close(load) }
-		}, api.StateResident},
-		{"waiting for its turn", func(r *rig) func() {
-			r.add("busy", 10)
-			run := r.hold(testengine.Run, "busy")
-			busy := r.start("busy")
-			return func() { close(run); busy.wait() }
-		}, api.StateResident},
-		{"while it runs", func(r *rig) func() {
-			run := r.hold(testengine.Run, "a")
-			return func() { close(run) }
-		}, api.StateResident},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			inBubble(t, func(r *rig) {
-				r.add("a", 60)
-				r.addAs("other", testengine.Model{Cost: engine.Cost{Peak: 1, Resident: 1, Host: 990}})
-				undo := c.prepare(r)
-				p := r.start("a")
-				if p.isDone() {
-					r.Fatalf("did not wait: %v", p.err)
-				}
-				p.cancel()
-				synctest.Wait()
-				if !p.isDone() || !errors.Is(p.err, context.Canceled) {
-					r.Errorf("done: %v, error %v; want context.Canceled at once", p.isDone(), p.err)
-				}
-				r.check()
-				undo()
-				r.wantState("a", c.after)
-				if d := r.m.Status().Devices[0]; d.Queued != 0 || d.Running != 0 {
-					r.Errorf("%d queued, %d running", d.Queued, d.Running)
-				}
-				if _, err := r.infer(r.Context(), "a"); err != nil {
-					r.Error(err)
-				}
-			})
-		})
-	}
-}
-
-func TestWhoLeavesDoesNotStopTheOthersLoad(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		r.add("a", 60)
-		open, load := r.hold(testengine.Open, "a"), r.hold(testengine.Load, "a")
-		first, second, third := r.start("a"), r.start("a"), r.start("a")
-		first.cancel()
-		open <- nil
-		r.wantState("a", api.StateLoading)
-		second.cancel()
-		load <- nil
-		if _, err := third.wait(); err != nil {
-			r.Error(err)
-		}
-		for _, p := range []*pending{first, second} {
-			if _, err := p.wait(); !errors.Is(err, context.Canceled) {
-				r.Errorf("error %v, want context.Canceled", err)
-			}
-		}
-		close(open)
-		close(load)
-	})
-}
-
-func TestCancelledContextIsNotAdmitted(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		r.add("a", 60)
-		ctx, cancel := context.WithCancel(r.Context())
-		cancel()
-		if _, err := r.infer(ctx, "a"); !errors.Is(err, context.Canceled) {
-			r.Errorf("error %v, want context.Canceled", err)
-		}
-		r.wantState("a", api.StateAbsent)
-	})
-}
 
 func TestQueueIsBounded(t *testing.T) {
 	inBubble(t, func(r *rig) {
@@ -238,5 +137,44 @@ func TestPanicOfTheEngineLeavesNoLease(t *testing.T) {
 		if n := r.m.Status().Models["a"].Stats.Failures; n != 1 {
 			r.Errorf("%d failures, want 1", n)
 		}
+	})
+}
+
+// TestHitsDoNotStarveALoad: clients that never stop asking for a resident model
+// hold up one that needs its bytes by the requests that are there already.
+func TestHitsDoNotStarveALoad(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.add("popular", 60)
+		r.add("rare", 60)
+		r.want("popular", api.CacheLoad)
+		r.engine.Before = func(_ context.Context, c testengine.Call) error {
+			if c.Op == testengine.Run {
+				time.Sleep(time.Second)
+			}
+			return nil
+		}
+		ctx, cancel := context.WithCancel(r.Context())
+		var clients sync.WaitGroup
+		for range 8 {
+			clients.Go(func() {
+				for ctx.Err() == nil {
+					if _, err := r.infer(ctx, "popular"); err != nil && ctx.Err() == nil {
+						r.Error(err)
+					}
+				}
+			})
+		}
+		for range 5 {
+			time.Sleep(10 * time.Second)
+			before := time.Now()
+			if _, err := r.infer(r.Context(), "rare"); err != nil {
+				r.Error(err)
+			}
+			if took := time.Since(before); took > 10*time.Second {
+				r.Errorf("rare waited %v behind 8 clients of a second each", took)
+			}
+		}
+		cancel()
+		clients.Wait()
 	})
 }

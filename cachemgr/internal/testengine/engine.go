@@ -47,8 +47,9 @@ type Model struct {
 type Engine struct {
 	// Errorf reports a breach of the contract; a test's Errorf.
 	Errorf func(format string, args ...any)
-	// List is what Devices returns.
-	List []engine.Device
+	// List is what Devices returns, or ListError.
+	List      []engine.Device
+	ListError error
 	// Budget is what no device may ever hold more of; absent is no limit.
 	Budget map[engine.DeviceID]int64
 	// HostBudget likewise; 0 is no limit.
@@ -119,7 +120,7 @@ func apply(weights, in, out []byte) {
 
 func (e *Engine) Name() string { return "test" }
 
-func (e *Engine) Devices(context.Context) ([]engine.Device, error) { return e.List, nil }
+func (e *Engine) Devices(context.Context) ([]engine.Device, error) { return e.List, e.ListError }
 
 func (e *Engine) Close() error {
 	e.mu.Lock()
