@@ -26,6 +26,7 @@ type header struct {
 type entry struct {
 	name     string
 	datatype tensor.Datatype
+	unknown  string // the datatype given, if it is none
 	shape    []int64
 	text     []byte // its elements in JSON; nil: they follow as binary data
 	size     int64  // of its binary data; -1: its elements are in text
@@ -90,7 +91,9 @@ func (h *header) tensor(s *scanner) error {
 		field{"name", func() (err error) { e.name, err = s.str(); return }},
 		field{"datatype", func() error {
 			name, err := s.quoted()
-			e.datatype = datatype(name)
+			if e.datatype = datatype(name); e.datatype == "" {
+				e.unknown = string(name)
+			}
 			return err
 		}},
 		field{"shape", func() error { return e.parseShape(s) }},
@@ -147,7 +150,7 @@ func (e *entry) check() error {
 	case e.name == "":
 		return malformed("it has no name")
 	case e.datatype == "":
-		return malformed("it has no datatype, or one that is none of BOOL, UINT8 to UINT64, INT8 to INT64, FP16, FP32, FP64, BF16, BYTES")
+		return malformed("it has no datatype: %.20q is none of BOOL, UINT8 to UINT64, INT8 to INT64, FP16, FP32, FP64, BF16, BYTES", e.unknown)
 	case e.shape == nil:
 		return malformed("it has no shape")
 	case e.size < -1:
