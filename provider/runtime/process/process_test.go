@@ -20,6 +20,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(runtimetest.ReplicaVariable) != "" {
 		runtimetest.Replica()
 	}
+	if dir := os.Getenv(victimVariable); dir != "" {
+		victim(dir)
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
 		if testDir != "" {
 			os.RemoveAll(testDir)

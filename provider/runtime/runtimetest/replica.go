@@ -40,7 +40,7 @@ func Replica() {
 	say("starting version " + os.Getenv(variableVersion))
 	if status, err := strconv.Atoi(os.Getenv(variableExit)); err == nil {
 		fmt.Fprintln(os.Stderr, "gives up at once")
-		os.Exit(status)
+		syscall.Exit(status) // os.Exit of a test with coverage writes a line of its own
 	}
 	if os.Getenv(variableChild) == "yes" {
 		child := exec.Command("/bin/sleep", "1000")
