@@ -90,6 +90,9 @@ func (c *Client) inferRequest(ctx context.Context, call Call, m *oip.Message, se
 	req.Body = newBody(m, sends)
 	req.ContentLength = m.Size()
 	req.Header.Set("Content-Type", m.ContentType())
+	// Not sent: it tells the transport that an inference may be sent again when a
+	// connection from the pool turns out to be closed.
+	req.Header["Idempotency-Key"] = nil
 	if n := m.HeaderSize(); n >= 0 {
 		req.Header.Set(oip.HeaderLength, strconv.FormatInt(n, 10))
 	}
