@@ -170,15 +170,19 @@ func (t weight) head() []byte {
 // write generates the data. Only one rounding happens to each value, so the
 // bytes do not depend on whether a machine fuses multiplications and additions.
 func (t weight) write(w *bufio.Writer, src *rand.PCG) error {
-	var buf [8]byte
+	var chunk [8192]byte
 	step := float32(t.bound / (1 << 23))
-	for n := t.bytes() / 4; n > 0; n -= 2 {
-		r := src.Uint64()
-		binary.LittleEndian.PutUint32(buf[:4], math.Float32bits(float32(int32(r)>>8)*step))
-		binary.LittleEndian.PutUint32(buf[4:], math.Float32bits(float32(int32(r>>32)>>8)*step))
-		if _, err := w.Write(buf[:4*min(n, 2)]); err != nil {
+	for left := t.bytes(); left > 0; {
+		part := chunk[:min(left, len(chunk))]
+		for i := 0; i < len(part); i += 8 {
+			r := src.Uint64()
+			binary.LittleEndian.PutUint32(chunk[i:], math.Float32bits(float32(int32(r)>>8)*step))
+			binary.LittleEndian.PutUint32(chunk[i+4:], math.Float32bits(float32(int32(r>>32)>>8)*step))
+		}
+		if _, err := w.Write(part); err != nil {
 			return err
 		}
+		left -= len(part)
 	}
 	return nil
 }

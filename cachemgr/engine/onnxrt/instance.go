@@ -22,7 +22,8 @@ type instance struct {
 }
 
 // Run is described in the contract. What a caller gets wrong is found before
-// anything is computed, so its buffers are not touched then.
+// anything is computed, so its buffers are not touched then. A cancelled ctx ends
+// the run between two operators of the graph.
 func (i *instance) Run(ctx context.Context, in, out []tensor.Tensor) error {
 	if err := i.run(ctx, in, out); err != nil {
 		return fmt.Errorf("run %s: %w", i.staged.name, err)

@@ -81,24 +81,25 @@ func save(t testing.TB, name string, file []byte) engine.Model {
 }
 
 func TestConformance(t *testing.T) {
+	endless := write(t, modelgen.Spec{Family: modelgen.Endless})
+	fixtures := enginetest.Fixtures{
+		Device: CPU,
+		Models: []engine.Model{
+			write(t, modelgen.Spec{Family: modelgen.SqueezeNet, Seed: 1, Width: 0.25, Resolution: 32}),
+			write(t, modelgen.Spec{Family: modelgen.MobileNetV2, Seed: 2, Width: 0.25, Resolution: 32}),
+			write(t, modelgen.Spec{Family: modelgen.ResNet18, Seed: 3, Width: 0.125, Resolution: 32}),
+			write(t, modelgen.Spec{Family: modelgen.ResNet50, Seed: 4, Width: 0.125, Resolution: 32}),
+			write(t, modelgen.Spec{Family: modelgen.VGG16, Seed: 5, Width: 0.125, Resolution: 32}),
+		},
+		Dynamic:     write(t, modelgen.Spec{Family: modelgen.Scale, Seed: 1}),
+		Endless:     &endless,
+		Huge:        hugeModel(t),
+		FailingLoad: unknownOperator(t),
+	}
 	enginetest.Run(t, func(t *testing.T) (engine.Engine, enginetest.Fixtures) {
-		e := newEngine(t, Options{Threads: 1})
-		endless := write(t, modelgen.Spec{Family: modelgen.Endless})
-		return e, enginetest.Fixtures{
-			Device: CPU,
-			Models: []engine.Model{
-				write(t, modelgen.Spec{Family: modelgen.SqueezeNet, Seed: 1, Width: 0.25, Resolution: 32}),
-				write(t, modelgen.Spec{Family: modelgen.MobileNetV2, Seed: 2, Width: 0.25, Resolution: 32}),
-				write(t, modelgen.Spec{Family: modelgen.ResNet18, Seed: 3, Width: 0.125, Resolution: 32}),
-				write(t, modelgen.Spec{Family: modelgen.ResNet50, Seed: 4, Width: 0.125, Resolution: 32}),
-				write(t, modelgen.Spec{Family: modelgen.VGG16, Seed: 5, Width: 0.125, Resolution: 32}),
-			},
-			Dynamic:     write(t, modelgen.Spec{Family: modelgen.Scale, Seed: 1}),
-			Endless:     &endless,
-			Huge:        hugeModel(t),
-			FailingLoad: unknownOperator(t),
-			Held:        func() int64 { return settled(t, e) },
-		}
+		e, f := newEngine(t, Options{Threads: 1}), fixtures
+		f.Held = func() int64 { return settled(t, e) }
+		return e, f
 	})
 }
 

@@ -21,20 +21,21 @@ import (
 // What the engine's options change must not change an answer: it is compared with
 // a session of the runtime that has none.
 func TestAnswersAreThoseOfAPlainSession(t *testing.T) {
-	for _, threads := range []int{1, 2} {
-		e := ownEngine(t, Options{Threads: threads})
-		for _, s := range []modelgen.Spec{
-			{Family: modelgen.SqueezeNet, Resolution: 96},
-			{Family: modelgen.MobileNetV2, Width: 0.5, Resolution: 96},
-			{Family: modelgen.ResNet18, Width: 0.5, Resolution: 96},
-			{Family: modelgen.ResNet50, Width: 0.25, Resolution: 96},
-			{Family: modelgen.VGG16, Width: 0.25, Resolution: 96},
-		} {
-			m := write(t, s)
-			image := randomImage(96)
+	engines := []*Engine{ownEngine(t, Options{Threads: 1}), ownEngine(t, Options{Threads: 2})}
+	for _, s := range []modelgen.Spec{
+		{Family: modelgen.SqueezeNet, Resolution: 96},
+		{Family: modelgen.MobileNetV2, Width: 0.5, Resolution: 96},
+		{Family: modelgen.ResNet18, Width: 0.5, Resolution: 96},
+		{Family: modelgen.ResNet50, Width: 0.25, Resolution: 96},
+		{Family: modelgen.VGG16, Width: 0.25, Resolution: 96},
+	} {
+		m := write(t, s)
+		image := randomImage(96)
+		want := plainAnswer(t, m.Path, image)
+		for _, e := range engines {
 			got := answer(t, resident(t, e, m), image)
-			if want := plainAnswer(t, m.Path, image); got != want {
-				t.Errorf("%s with %d threads answers something else", s.Family, threads)
+			if got != want {
+				t.Errorf("%s on %s answers something else", s.Family, e.deviceName())
 			}
 			var most float64
 			for b := []byte(got); len(b) > 0; b = b[4:] {

@@ -1,6 +1,7 @@
 package onnxrt
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,14 +11,14 @@ import (
 
 func TestABurstOfEvictionsIsOneTrim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		trims := 0
-		r := &trimmer{trim: func() { trims++ }}
-		wantAfter := func(wait time.Duration, want int) {
+		var trims atomic.Int64
+		r := &trimmer{trim: func() { trims.Add(1) }}
+		wantAfter := func(wait time.Duration, want int64) {
 			t.Helper()
 			time.Sleep(wait)
 			synctest.Wait()
-			if trims != want {
-				t.Errorf("%d trims, want %d", trims, want)
+			if got := trims.Load(); got != want {
+				t.Errorf("%d trims, want %d", got, want)
 			}
 		}
 		for range 100 {
