@@ -86,8 +86,8 @@ func (n *Node) start(ctx context.Context, c Config) (err error) {
 		Manager: n.manager, Store: n.store, Auth: auth, Log: c.Log,
 		Node: c.Name, Version: c.Version, Platform: c.Engine.Name() + "_onnx",
 		Limits: server.Limits{
-			Body: c.MaxBody, Output: c.MaxOutput, Run: c.RunTimeout,
-			BodyTimeout: c.BodyTimeout, AllowPlans: c.AllowPlans,
+			Body: c.MaxBody, Output: c.MaxOutput, InFlight: c.MaxInFlight,
+			Run: c.RunTimeout, BodyTimeout: c.BodyTimeout, AllowPlans: c.AllowPlans,
 		},
 	})
 	if err != nil {

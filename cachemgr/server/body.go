@@ -22,11 +22,16 @@ const bodyRate = 1 << 20
 // never sends it holds nothing for long. It also covers what net/http reads of a
 // body that no handler wanted.
 func (s *Server) expectBody(w http.ResponseWriter, size int64) {
-	if size < 0 {
-		size = s.limits.Body
-	}
 	allowed := s.limits.BodyTimeout + time.Duration(size/bodyRate)*time.Second
 	setReadDeadline(w, time.Now().Add(allowed))
+}
+
+// bodySize is how long a request's body is, at most.
+func (s *Server) bodySize(r *http.Request) int64 {
+	if r.ContentLength < 0 {
+		return s.limits.Body
+	}
+	return min(r.ContentLength, s.limits.Body) // what is longer is refused
 }
 
 // bodyDone lifts the bound of expectBody: the connection is now only watched for

@@ -27,6 +27,7 @@ var (
 	errNotOffered   = errors.New("not offered")
 	errBodyTooLarge = errors.New("body too large")
 	errNotReady     = errors.New("not ready")
+	errBusy         = errors.New("too much in flight")
 	// The size of an output may depend on the input: asking again is no use.
 	errOutputTooLarge = errors.New("outputs too large")
 )
@@ -77,6 +78,7 @@ var statusOf = []struct {
 	{errNotOffered, http.StatusServiceUnavailable}, // offering again helps
 	{errBodyTooLarge, http.StatusRequestEntityTooLarge},
 	{errNotReady, http.StatusServiceUnavailable},
+	{errBusy, http.StatusServiceUnavailable},
 	{errOutputTooLarge, http.StatusInternalServerError},
 
 	{oip.ErrMalformed, http.StatusBadRequest},

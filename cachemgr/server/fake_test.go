@@ -197,7 +197,7 @@ func digestOf(content []byte) string {
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-func openStore(t *testing.T, dir string) *store.Store {
+func openStore(t testing.TB, dir string) *store.Store {
 	t.Helper()
 	st, err := store.Open(store.Config{Dir: dir, Quota: 1 << 20, Log: discard()})
 	if err != nil {
@@ -247,7 +247,7 @@ func offerOf(name, version string) api.Offer {
 }
 
 // addModel registers a model without the dance of an offer.
-func addModel(t *testing.T, s *Server, ref api.FunctionRef, name, version string) {
+func addModel(t testing.TB, s *Server, ref api.FunctionRef, name, version string) {
 	t.Helper()
 	o := offerOf(name, version)
 	ctx := context.Background()

@@ -37,16 +37,30 @@ type call struct {
 	entry   *entry
 	arrived time.Time
 
-	request *oip.Request
-	spec    *fileSpec
-	outputs outputs
-	result  cachemgr.Result
-	timing  timing
+	reserved int64 // of Server.memory
+	request  *oip.Request
+	spec     *fileSpec
+	outputs  outputs
+	result   cachemgr.Result
+	timing   timing
+}
+
+// reserve takes n bytes of the memory for requests, until the end of the call.
+func (c *call) reserve(n int64) error {
+	if err := c.server.memory.take(n); err != nil {
+		return err
+	}
+	c.reserved += n
+	return nil
 }
 
 func (c *call) serve(w http.ResponseWriter, r *http.Request) error {
 	limit, err := timeLeft(r.Header, c.server.limits.Run)
 	if err != nil {
+		return err
+	}
+	defer func() { c.server.memory.give(c.reserved) }()
+	if err := c.reserve(c.server.bodySize(r)); err != nil {
 		return err
 	}
 	if c.request, err = c.server.readRequest(w, r); err != nil {
@@ -75,9 +89,14 @@ func (c *call) run(ctx context.Context, hint engine.DeviceID) (err error) {
 	if err := checkInputs(c.spec.Spec, c.request.Inputs); err != nil {
 		return err
 	}
-	if c.outputs, err = c.server.prepare(c.spec, c.request.Outputs); err != nil {
+	picked, room, err := c.server.pick(c.spec, c.request.Outputs)
+	if err != nil {
 		return err
 	}
+	if err := c.reserve(room); err != nil {
+		return err
+	}
+	c.outputs = newOutputs(c.spec, picked, c.server.codec.Buffers.Get(int(room)))
 	c.timing.input = time.Since(c.arrived) - read
 	c.result, err = c.server.manager.Infer(ctx, cachemgr.Request{
 		Digest:  c.entry.offer.Digest,
@@ -128,15 +147,21 @@ func (c *call) rows() int64 {
 }
 
 func (c *call) setHeaders(h http.Header, m *oip.Message) {
-	h["Content-Type"] = []string{m.ContentType()}
-	h["Content-Length"] = []string{strconv.FormatInt(m.Size(), 10)}
-	if n := m.HeaderSize(); n >= 0 {
-		h[oip.HeaderLength] = []string{strconv.FormatInt(n, 10)}
+	values := make([]string, 0, 7) // of all headers, one each
+	set := func(name, value string) {
+		n := len(values)
+		values = append(values, value)
+		h[name] = values[n : n+1 : n+1]
 	}
-	h[api.HeaderCache] = []string{c.result.Outcome}
-	h[api.HeaderDevice] = []string{string(c.result.Device)}
-	h[api.HeaderEngine] = []string{c.result.Engine}
-	h[api.HeaderTiming] = []string{api.Timing{Queue: c.timing.queue, Swap: c.timing.swap, Compute: c.timing.compute}.Format()}
+	set("Content-Type", m.ContentType())
+	set("Content-Length", strconv.FormatInt(m.Size(), 10))
+	if n := m.HeaderSize(); n >= 0 {
+		set(oip.HeaderLength, strconv.FormatInt(n, 10))
+	}
+	set(api.HeaderCache, c.result.Outcome)
+	set(api.HeaderDevice, string(c.result.Device))
+	set(api.HeaderEngine, c.result.Engine)
+	set(api.HeaderTiming, api.Timing{Queue: c.timing.queue, Swap: c.timing.swap, Compute: c.timing.compute}.Format())
 }
 
 // timeLeft is how long a request may take: the limit, or what the caller still

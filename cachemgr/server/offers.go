@@ -120,6 +120,11 @@ func (s *Server) proof(w http.ResponseWriter, r *http.Request, c Caller) error {
 	if err != nil {
 		return fmt.Errorf("%w: the nonce is not base64", errBadRequest)
 	}
+	registered := api.Offered{Name: p.Name, Version: p.Version, Digest: p.Digest}
+	if o, ok := s.store.Lookup(c.Function, p.Name, p.Version); ok && o.Digest == p.Digest {
+		writeJSON(w, http.StatusOK, registered) // another replica was faster
+		return nil
+	}
 	o, offered := s.pending.find(c.Function, func(o api.Offer) bool {
 		return o.Name == p.Name && o.Version == p.Version && o.Digest == p.Digest
 	})
@@ -137,7 +142,7 @@ func (s *Server) proof(w http.ResponseWriter, r *http.Request, c Caller) error {
 			return refused.err
 		}
 	}
-	writeJSON(w, http.StatusOK, api.Offered{Name: p.Name, Version: p.Version, Digest: p.Digest})
+	writeJSON(w, http.StatusOK, registered)
 	return nil
 }
 
@@ -162,6 +167,10 @@ func (s *Server) checkProof(p api.Proof, nonce []byte) error {
 // the caller's bytes.
 func (s *Server) upload(w http.ResponseWriter, r *http.Request, c Caller) error {
 	digest := r.PathValue("digest")
+	if s.ownedDigests(c.Function)[digest] {
+		writeJSON(w, http.StatusOK, struct{}{}) // another replica was faster
+		return nil
+	}
 	o, offered := s.pending.find(c.Function, func(o api.Offer) bool { return o.Digest == digest })
 	if !offered {
 		return fmt.Errorf("%w: %.80q waits for no upload; offer the models again", errNotOffered, digest)

@@ -120,7 +120,9 @@ func TestOfferUploadProof(t *testing.T) {
 		t.Errorf("a nonce that was used: %d %s", status, text)
 	}
 	b = offered(t, i, asBob, o)
-	if status, text := prove(t, i, asAlice, b[0], content("m", "1")); status != 503 {
+	asCarol := i.function(t, api.FunctionRef{Namespace: "ns", Name: "carol", UID: "1"}, time.Hour)
+	offered(t, i, asCarol, o)
+	if status, text := prove(t, i, asCarol, b[0], content("m", "1")); status != 503 {
 		t.Errorf("a nonce of another function: %d %s", status, text)
 	}
 	if i.works(t, asBob, "m") {

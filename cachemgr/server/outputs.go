@@ -20,23 +20,33 @@ func (o *outputs) release() {
 	*o = outputs{}
 }
 
-// prepare finds the outputs that a caller wants, all if it names none, and gives
-// those of a known shape memory; the engine allocates the others.
-func (s *Server) prepare(spec *fileSpec, wanted []oip.Output) (outputs, error) {
-	picked, err := pick(spec, wanted)
-	if err != nil {
-		return outputs{}, err
+// pick finds the outputs that a caller wants, all if it names none: their places
+// in the spec, and the memory for those of a known shape, in bytes.
+func (s *Server) pick(spec *fileSpec, wanted []oip.Output) (picked []int, room int64, err error) {
+	picked = spec.everyOutput
+	if len(wanted) > 0 {
+		picked = make([]int, len(wanted))
 	}
-	room := int64(0)
+	for at, o := range wanted {
+		if picked[at] = indexOf(spec.Outputs, o.Name); picked[at] < 0 {
+			return nil, 0, badInput("unknown output %q: the model gives %s", o.Name, describe(spec.Outputs))
+		}
+	}
 	for _, i := range picked {
 		n := max(spec.outputBytes[i], 0)
 		if n > s.limits.Output || room+n > s.limits.Output {
-			return outputs{}, tooMuchOutput(s.limits.Output)
+			return nil, 0, tooMuchOutput(s.limits.Output)
 		}
 		room += buffer.RoundUp(n)
 	}
-	o := outputs{tensors: make([]tensor.Tensor, len(picked)), buffer: s.codec.Buffers.Get(int(room))}
-	free := o.buffer.Data
+	return picked, room, nil
+}
+
+// newOutputs places the picked outputs of a known shape in b; the engine
+// allocates the others.
+func newOutputs(spec *fileSpec, picked []int, b *buffer.Buffer) outputs {
+	o := outputs{tensors: make([]tensor.Tensor, len(picked)), buffer: b}
+	free := b.Data
 	for at, i := range picked {
 		want := &spec.Outputs[i]
 		o.tensors[at] = tensor.Tensor{Name: want.Name, Datatype: want.Datatype}
@@ -46,23 +56,7 @@ func (s *Server) prepare(spec *fileSpec, wanted []oip.Output) (outputs, error) {
 			free = free[buffer.RoundUp(n):]
 		}
 	}
-	return o, nil
-}
-
-// pick lists the places of the wanted outputs in the spec.
-func pick(spec *fileSpec, wanted []oip.Output) ([]int, error) {
-	if len(wanted) == 0 {
-		return spec.everyOutput, nil
-	}
-	picked := make([]int, len(wanted))
-	for at, o := range wanted {
-		i := indexOf(spec.Outputs, o.Name)
-		if i < 0 {
-			return nil, badInput("unknown output %q: the model gives %s", o.Name, describe(spec.Outputs))
-		}
-		picked[at] = i
-	}
-	return picked, nil
+	return o
 }
 
 // check holds outputs that the engine allocated against the limit, in bytes.

@@ -75,7 +75,7 @@ func (s *Server) serve(rt route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header()[api.HeaderEpoch] = s.epoch
 		if r.ContentLength != 0 {
-			s.expectBody(w, r.ContentLength)
+			s.expectBody(w, s.bodySize(r))
 		}
 		if err := s.admit(rt, w, r); err != nil {
 			s.fail(w, r, err)

@@ -32,6 +32,7 @@ type Config struct {
 type Limits struct {
 	Body        int64         // bytes of a request for an inference; 32 MiB
 	Output      int64         // bytes of its outputs together; 256 MiB
+	InFlight    int64         // bytes of the bodies and outputs of all requests together; 2 GiB
 	Run         time.Duration // from its arrival to its answer; 60 s
 	BodyTimeout time.Duration // for the first byte of a body, and 1 s more for each MiB; 30 s
 	AllowPlans  bool          // accept serialized engines, which are native code
@@ -40,6 +41,7 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	orDefault(&l.Body, 32<<20)
 	orDefault(&l.Output, 256<<20)
+	orDefault(&l.InFlight, 2<<30)
 	orDefault(&l.Run, 60*time.Second)
 	orDefault(&l.BodyTimeout, 30*time.Second)
 	return l
@@ -68,6 +70,7 @@ type Server struct {
 	pending *pending
 	hub     *hub
 	codec   *oip.Codec
+	memory  *memory
 	mux     *http.ServeMux
 
 	registry *prometheus.Registry
@@ -95,6 +98,7 @@ func New(c Config) (*Server, error) {
 	}
 	s.hub = newHub(c.Node, epoch, c.Manager, s.catalog)
 	s.codec = oip.NewCodec(s.limits.Body)
+	s.memory = &memory{limit: s.limits.InFlight}
 	s.life, s.stop = context.WithCancel(context.Background())
 	s.routes()
 	s.metrics()
