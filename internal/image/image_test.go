@@ -1,9 +1,7 @@
 package image
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"io/fs"
 	"os"
@@ -13,12 +11,7 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/static"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -217,176 +210,4 @@ func TestConcurrentBuilds(t *testing.T) {
 		}
 		unpack(t, s, img.Digest)
 	}
-}
-
-// TestDamage damages each blob of an image in turn: it must be noticed, and
-// nothing may be left.
-func TestDamage(t *testing.T) {
-	for _, damage := range []struct {
-		name string
-		do   func([]byte) []byte
-	}{
-		{"truncated", func(b []byte) []byte { return b[:len(b)-1] }},
-		{"empty", func(b []byte) []byte { return nil }},
-		{"one bit", func(b []byte) []byte { b[len(b)/2] ^= 1; return b }},
-		{"longer", func(b []byte) []byte { return append(b, 'x') }},
-	} {
-		for i := range 3 {
-			s := open(t)
-			digest := add(t, s, "x", build(t, v1.Config{WorkingDir: "/w"}, File{Path: "a", Data: []byte("content")}))
-			entries, err := os.ReadDir(filepath.Join(s.dir, "blobs", "sha256"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			name := filepath.Join(s.dir, "blobs", "sha256", entries[i].Name())
-			b, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(name, damage.do(b), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			dir := t.TempDir()
-			if err := s.Unpack(digest, filepath.Join(dir, "root")); !errors.Is(err, ErrBad) {
-				t.Errorf("%s blob %d: %v, want ErrBad", damage.name, i, err)
-			}
-			if left, _ := os.ReadDir(dir); len(left) != 0 {
-				t.Errorf("%s blob %d: left %v", damage.name, i, left)
-			}
-		}
-	}
-}
-
-func TestLayerCompressions(t *testing.T) {
-	var archive, zipped bytes.Buffer
-	w := tar.NewWriter(&archive)
-	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "a", Mode: 0o600, Size: 1}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Write([]byte("1")); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	z := gzip.NewWriter(&zipped)
-	if _, err := z.Write(archive.Bytes()); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		name    string
-		content []byte
-		kind    types.MediaType
-		ok      bool
-	}{
-		{"plain", archive.Bytes(), types.OCIUncompressedLayer, true},
-		{"gzip", zipped.Bytes(), types.OCILayer, true},
-		{"zstd", []byte("\x28\xb5\x2f\xfd...."), types.OCILayerZStd, false},
-	} {
-		s := open(t)
-		img, err := mutate.AppendLayers(empty.Image, static.NewLayer(c.content, c.kind))
-		if err != nil {
-			t.Fatal(err)
-		}
-		digest := add(t, s, "x", img)
-		err = s.Unpack(digest, filepath.Join(t.TempDir(), "root"))
-		if c.ok && err != nil || !c.ok && !errors.Is(err, ErrBad) {
-			t.Errorf("%s: %v", c.name, err)
-		}
-	}
-}
-
-func TestRoots(t *testing.T) {
-	s := open(t)
-	digest := add(t, s, "x", build(t, v1.Config{}, File{Path: "a", Data: []byte("1")}))
-	dir := t.TempDir()
-	leftovers := []string{"sha256-00", tempPrefix + "sha256-11"}
-	for _, name := range leftovers {
-		if err := os.MkdirAll(filepath.Join(dir, name, "f"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r, err := NewRoots(s, dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	root, release, err := r.Hold(digest)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Sweep(); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range leftovers {
-		if exists(filepath.Join(dir, name)) {
-			t.Errorf("%s was not swept", name)
-		}
-	}
-	again, releaseAgain, err := r.Hold(digest)
-	if err != nil || again != root {
-		t.Fatalf("second hold: %s, %v; want %s", again, err, root)
-	}
-	release()
-	release() // counts once
-	if !exists(filepath.Join(root, "a")) {
-		t.Error("the tree is gone while it is held")
-	}
-	releaseAgain()
-	if exists(root) {
-		t.Error("the tree is there and nobody holds it")
-	}
-	if _, _, err := r.Hold("sha256:" + strings.Repeat("0", 64)); !errors.Is(err, ErrNotFound) {
-		t.Errorf("an unknown digest: %v", err)
-	}
-	for _, bad := range []string{"", "x", "sha256:../../x", "sha256:1"} {
-		if _, _, err := r.Hold(bad); !errors.Is(err, ErrBad) {
-			t.Errorf("digest %q: %v, want ErrBad", bad, err)
-		}
-	}
-}
-
-func TestFullDisk(t *testing.T) {
-	s := open(t)
-	digest := add(t, s, "x", build(t, v1.Config{}, File{Path: "a", Data: make([]byte, 1<<20)}))
-	dir := t.TempDir()
-	if err := unix.Mount("small", dir, "tmpfs", 0, "size=256k"); err != nil {
-		t.Skipf("a small file system cannot be mounted here: %v", err)
-	}
-	defer unix.Unmount(dir, 0)
-	err := s.Unpack(digest, filepath.Join(dir, "root"))
-	if !errors.Is(err, unix.ENOSPC) || errors.Is(err, ErrBad) {
-		t.Errorf("got %v, want no space left and not ErrBad", err)
-	}
-	if left, _ := os.ReadDir(dir); len(left) != 0 {
-		t.Errorf("left %v", left)
-	}
-}
-
-func TestRootsConcurrently(t *testing.T) {
-	s := open(t)
-	digest := add(t, s, "x", build(t, v1.Config{}, File{Path: "a", Data: []byte("1")}))
-	r, err := NewRoots(s, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all sync.WaitGroup
-	for range 8 {
-		all.Go(func() {
-			for range 20 {
-				root, release, err := r.Hold(digest)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if !exists(filepath.Join(root, "a")) {
-					t.Error("a held tree is not whole")
-				}
-				release()
-			}
-		})
-	}
-	all.Wait()
 }
