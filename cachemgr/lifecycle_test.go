@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 	"github.com/faas-gpu/faas-gpu/cachemgr/internal/testengine"
 )
 
@@ -32,6 +33,19 @@ func TestAddAgainKeepsTheModel(t *testing.T) {
 		r.want("a", api.CacheLoad)
 		r.add("a", 60)
 		r.want("a", api.CacheHit)
+	})
+}
+
+func TestAddWithAnotherPathIsTriedAtOnce(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		if err := r.m.Add(Model{Digest: "a", Name: "a", Path: "missing", Size: 10}); err != nil {
+			r.Fatal(err)
+		}
+		if _, err := r.infer(r.Context(), "a"); !errors.Is(err, engine.ErrBadModel) {
+			r.Errorf("error %v, want ErrBadModel", err)
+		}
+		r.add("a", 10)
+		r.want("a", api.CacheLoad)
 	})
 }
 

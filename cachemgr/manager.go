@@ -98,7 +98,8 @@ func New(cfg Config) (*Manager, error) {
 }
 
 // Add makes a model known; its file is opened when it is first needed. A model
-// that is known already gets the new name and path, for its next opening.
+// that is known already gets the new name and path, for its next opening; that it
+// could not be opened from another path is forgotten.
 func (m *Manager) Add(add Model) error {
 	if add.Digest == "" || add.Path == "" || add.Size < 0 {
 		return fmt.Errorf("model %q: digest, path and size are required, got %q, %q, %d", add.Name, add.Digest, add.Path, add.Size)
@@ -109,7 +110,11 @@ func (m *Manager) Add(add Model) error {
 		return ErrClosed
 	}
 	if mod, ok := m.models[add.Digest]; ok {
+		if mod.Path != add.Path {
+			mod.failure = failure{}
+		}
 		mod.Model = add
+		m.mark(mod)
 		return nil
 	}
 	m.serial++

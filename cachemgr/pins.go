@@ -6,9 +6,9 @@ import (
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 )
 
-// pinBytes is what a pinned model takes on a device; the file's size as long as
-// nothing better is known.
-func (mod *model) pinBytes() int64 {
+// deviceBytes is what a model takes on a device; the file's size as long as nothing
+// better is known.
+func (mod *model) deviceBytes() int64 {
 	n, known := int64(0), false
 	for _, s := range mod.slots {
 		if s.known {
@@ -34,7 +34,7 @@ func (m *Manager) checkPins() error {
 		budget += d.ledger.budget
 	}
 	for _, mod := range m.pinned {
-		onDevices += mod.pinBytes()
+		onDevices += mod.deviceBytes()
 		onHost += mod.openCost()
 	}
 	if onDevices > budget/2 {

@@ -108,7 +108,7 @@ func (m *Manager) learn(mod *model, d description) {
 	mod.hostBytes = mod.hostCost
 	if mod.pinned && m.checkPins() != nil {
 		m.unpin(mod)
-		m.say(slog.LevelWarn, "no longer pinned: larger than it was said to be", "model", mod.Name, "bytes", mod.pinBytes())
+		m.say(slog.LevelWarn, "no longer pinned: larger than it was said to be", "model", mod.Name, "bytes", mod.deviceBytes())
 	}
 }
 

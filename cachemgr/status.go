@@ -133,7 +133,7 @@ func (d *device) status(engine string) api.DeviceStatus {
 func (mod *model) status() ModelState {
 	st := ModelState{
 		Staged: mod.phase == staged, Pinned: mod.pinned, Estimated: true,
-		Bytes: mod.pinBytes(), Stats: mod.stats,
+		Bytes: mod.deviceBytes(), Stats: mod.stats,
 	}
 	if !mod.lastUsed.IsZero() {
 		st.Stats.LastUsed = mod.lastUsed.UTC().Format(time.RFC3339Nano)
