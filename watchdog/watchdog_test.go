@@ -87,7 +87,8 @@ func startFunction(t *testing.T, socket string, environ ...string) *process {
 	port := freePort(t)
 	p := &process{cmd: exec.Command(os.Args[0]), dir: dir, url: "http://127.0.0.1:" + port, done: make(chan error, 1)}
 	p.cmd.Dir = dir
-	p.cmd.Env = append([]string{asFunction + "=1", "port=" + port, "bind=127.0.0.1", "metrics_port=" + freePort(t), "TMPDIR=" + dir,
+	// The race detector would have every process sleep a second at its end.
+	p.cmd.Env = append([]string{asFunction + "=1", "GORACE=atexit_sleep_ms=0", "port=" + port, "bind=127.0.0.1", "metrics_port=" + freePort(t), "TMPDIR=" + dir,
 		"secret_mount_path=" + dir, "cachemgr_socket=" + socket, "log_file=" + p.log()}, environ...)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -52,7 +52,7 @@ func runCaptured(t *testing.T, how string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "log")
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), captured+"="+how, "LOGS_TEST_FILE="+path)
+	cmd.Env = append(os.Environ(), captured+"="+how, "LOGS_TEST_FILE="+path, "GORACE=atexit_sleep_ms=0")
 	if out, err := cmd.CombinedOutput(); len(out) > 0 {
 		t.Errorf("printed beside the log file: %q (%v)", out, err)
 	}

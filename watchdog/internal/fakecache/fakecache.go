@@ -41,12 +41,27 @@ type Server struct {
 	served  chan struct{}
 }
 
+// New makes a cache manager that Serve starts.
+func New(socket string) *Server {
+	return &Server{Socket: socket, Refuse: map[string]string{}, Unready: map[string]string{}, blobs: map[string][]byte{}}
+}
+
 // Start starts a cache manager at a socket, until the test ends.
 func Start(t testing.TB, socket string) *Server {
-	s := &Server{Socket: socket, Refuse: map[string]string{}, Unready: map[string]string{}, blobs: map[string][]byte{}}
+	t.Helper()
+	s := New(socket)
 	s.Restart(t, true)
 	t.Cleanup(s.Kill)
 	return s
+}
+
+// Restart starts it as another run, with or without the models that the last
+// one knew.
+func (s *Server) Restart(t testing.TB, forget bool) {
+	t.Helper()
+	if err := s.Serve(forget); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Hold locks the fields for f.
@@ -68,13 +83,11 @@ func (s *Server) Kill() {
 	}
 }
 
-// Restart starts it as another run, with or without the models that the last
-// one knew.
-func (s *Server) Restart(t testing.TB, forget bool) {
-	t.Helper()
+// Serve is Restart outside of tests. It serves in the background.
+func (s *Server) Serve(forget bool) error {
 	ln, err := net.Listen("unix", s.Socket)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,6 +110,7 @@ func (s *Server) Restart(t testing.TB, forget bool) {
 		defer close(served)
 		srv.Serve(ln)
 	}()
+	return nil
 }
 
 // Forget drops every model, without a restart.

@@ -1,0 +1,434 @@
+package run
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/watchdog/config"
+	"github.com/faas-gpu/faas-gpu/watchdog/internal/fakecache"
+	"go.uber.org/goleak"
+)
+
+// What this test binary is, if not a test: asWatchdog makes it fwatchdog, and the
+// argument, which that gives to what it starts, one of the others.
+const (
+	asWatchdog = "RUN_TEST_WATCHDOG"
+	asServer   = "be-the-functions-server"
+	asCache    = "be-the-cache-manager"
+)
+
+func TestMain(m *testing.M) {
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == asServer:
+		os.Exit(serveFunction())
+	case len(os.Args) > 1 && os.Args[1] == asCache:
+		os.Exit(serveCache())
+	case os.Getenv(asWatchdog) != "":
+		os.Exit(Main(config.Forked, nil))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// serveFunction is the function's server.
+func serveFunction() int {
+	target, err := url.Parse(os.Getenv("upstream_url"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("to stdout")
+	fmt.Fprintln(os.Stderr, "to stderr")
+	terms := make(chan os.Signal, 1)
+	signal.Notify(terms, syscall.SIGTERM)
+	code := make(chan int)
+	go func() {
+		<-terms
+		fmt.Println("asked to end")
+		code <- 0
+	}()
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/exit":
+			n, _ := strconv.Atoi(r.URL.Query().Get("code"))
+			code <- n
+			select {}
+		case "/slow":
+			rc := http.NewResponseController(w)
+			rc.EnableFullDuplex()
+			io.WriteString(w, "begin ")
+			rc.Flush()
+			io.Copy(io.Discard, r.Body) // ends when the client says so
+			fmt.Println("slow is done")
+			io.WriteString(w, "end")
+		case "/hang":
+			<-r.Context().Done()
+		case "/moved":
+			http.Redirect(w, r, "/elsewhere", http.StatusMovedPermanently)
+		default:
+			fmt.Fprintf(w, "%s %s pid %d", r.Method, r.RequestURI, os.Getpid())
+		}
+	})
+	ln, err := net.Listen("tcp", target.Host)
+	if err != nil {
+		log.Fatal(err)
+	}
+	go http.Serve(ln, nil)
+	return <-code
+}
+
+// serveCache is the cache manager that the watchdog starts as a child.
+func serveCache() int {
+	if os.Getenv("auth") != "none" || os.Getenv("listen") != "off" {
+		return 3
+	}
+	dir := os.Getenv("socket_dir")
+	os.Remove(filepath.Join(dir, "oip.sock"))
+	if err := fakecache.New(filepath.Join(dir, "oip.sock")).Serve(true); err != nil {
+		log.Print(err)
+		return 4
+	}
+	fmt.Println("cache manager", os.Getpid())
+	select {}
+}
+
+// process is a watchdog that runs.
+type process struct {
+	cmd  *exec.Cmd
+	url  string
+	dir  string
+	out  *output
+	done chan struct{}
+}
+
+// output is what a process prints.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
+}
+
+func start(t *testing.T, environ ...string) *process {
+	t.Helper()
+	dir, port := t.TempDir(), freePort(t)
+	p := &process{cmd: exec.Command(os.Args[0]), dir: dir, url: "http://127.0.0.1:" + port, out: &output{}, done: make(chan struct{})}
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, p.out, p.out
+	// The race detector would have every process sleep a second at its end.
+	p.cmd.Env = append([]string{asWatchdog + "=1", "GORACE=atexit_sleep_ms=0", "PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir,
+		"port=" + port, "bind=127.0.0.1", "metrics_port=" + freePort(t), "mode=http",
+		"fprocess=" + os.Args[0] + " " + asServer, "upstream_url=http://127.0.0.1:0"}, environ...)
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.done)
+		p.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		p.cmd.Process.Kill()
+		<-p.done
+		http.DefaultClient.CloseIdleConnections()
+	})
+	return p
+}
+
+func (p *process) get(path string, header ...string) (*http.Response, string, error) {
+	req, err := http.NewRequest("GET", p.url+path, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req) // follows no redirects
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return resp, string(body), err
+}
+
+func (p *process) await(t *testing.T, path string, status int) string {
+	t.Helper()
+	var body string
+	p.until(t, func() bool {
+		resp, b, err := p.get(path)
+		body = b
+		return err == nil && resp.StatusCode == status
+	}, path)
+	return body
+}
+
+// until polls; what it waits for is said if it does not come.
+func (p *process) until(t *testing.T, ok func() bool, what string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still waiting for %s\n%s", what, p.out)
+		}
+	}
+}
+
+func (p *process) exit(t *testing.T) int {
+	t.Helper()
+	select {
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode()
+	case <-time.After(20 * time.Second):
+		t.Fatalf("it does not end\n%s", p.out)
+		return 0
+	}
+}
+
+func TestForkedFunction(t *testing.T) {
+	p := start(t, "exec_timeout=10s")
+	p.await(t, "/_/ready", 200)
+	if resp, body, err := p.get("/a?b=c"); err != nil || resp.StatusCode != 200 || !strings.HasPrefix(body, "GET /a?b=c pid ") {
+		t.Errorf("got %v, %q, %v", resp, body, err)
+	}
+	if resp, _, err := p.get("/moved"); err != nil || resp.StatusCode != 301 || resp.Header.Get("Location") != "/elsewhere" {
+		t.Errorf("redirect: %v, %v", resp, err)
+	}
+	if resp, _, err := p.get("/hang", "X-Timeout", "30ms"); err != nil || resp.StatusCode != 504 || resp.Header.Get("X-Duration-Seconds") == "" {
+		t.Errorf("timeout: %v, %v", resp, err)
+	}
+	if resp, _, err := p.get("/_/cache"); err != nil || resp.StatusCode != 404 {
+		t.Errorf("cache without models: %v, %v", resp, err)
+	}
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	if code := p.exit(t); code != 0 {
+		t.Errorf("exit code is %d\n%s", code, p.out)
+	}
+	out := p.out.String()
+	for _, want := range []string{" stdout: to stdout\n", " stderr: to stderr\n", " stdout: asked to end\n", " GET /a?b=c - 200 OK - "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+}
+
+func TestServersEndIsTheWatchdogs(t *testing.T) {
+	for _, code := range []int{7, 0} {
+		p := start(t)
+		p.await(t, "/_/ready", 200)
+		resp, _, err := p.get(fmt.Sprintf("/exit?code=%d", code))
+		if err == nil && resp.StatusCode != 502 {
+			t.Errorf("the request in flight got %d", resp.StatusCode)
+		}
+		if got := p.exit(t); got != code {
+			t.Errorf("exit code is %d, want %d\n%s", got, code, p.out)
+		}
+	}
+}
+
+func TestRequestsEndBeforeTheServer(t *testing.T) {
+	p := start(t, "write_timeout=20s")
+	p.await(t, "/_/ready", 200)
+	body, finish := io.Pipe()
+	answer := make(chan string)
+	go func() {
+		resp, err := http.Post(p.url+"/slow", "text/plain", body)
+		if err != nil {
+			answer <- err.Error()
+			return
+		}
+		b := make([]byte, 6)
+		io.ReadFull(resp.Body, b)
+		answer <- string(b)
+		rest, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		answer <- fmt.Sprint(string(rest), err)
+	}()
+	if got := <-answer; got != "begin " {
+		t.Fatalf("got %q", got)
+	}
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	p.until(t, func() bool {
+		_, err := os.Stat(filepath.Join(p.dir, ".lock"))
+		return os.IsNotExist(err)
+	}, "the lock file to go")
+	finish.Close()
+	if got := <-answer; got != "end<nil>" {
+		t.Errorf("the request in flight got %q", got)
+	}
+	if code := p.exit(t); code != 0 {
+		t.Errorf("exit code is %d", code)
+	}
+	out := p.out.String()
+	if done, asked := strings.Index(out, "slow is done"), strings.Index(out, "asked to end"); done < 0 || asked < done {
+		t.Errorf("the server was asked to end before its request was done:\n%s", out)
+	}
+}
+
+func TestSecondSignalForces(t *testing.T) {
+	p := start(t, "exec_timeout=1h", "write_timeout=1h")
+	p.await(t, "/_/ready", 200)
+	cut := make(chan error)
+	go func() {
+		_, _, err := p.get("/hang")
+		cut <- err
+	}()
+	p.until(t, func() bool {
+		resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%s/metrics", p.value("metrics_port")))
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		page, _ := io.ReadAll(resp.Body)
+		return strings.Contains(string(page), "http_requests_in_flight 1")
+	}, "the request to be in flight")
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	p.until(t, func() bool {
+		_, err := os.Stat(filepath.Join(p.dir, ".lock"))
+		return os.IsNotExist(err)
+	}, "the lock file to go")
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	if code := p.exit(t); code != 143 {
+		t.Errorf("exit code is %d\n%s", code, p.out)
+	}
+	if err := <-cut; err == nil {
+		t.Error("the request that was cut off got an answer")
+	}
+}
+
+// value is that of a variable of the process's environment.
+func (p *process) value(name string) string {
+	for _, kv := range p.cmd.Env {
+		if v, ok := strings.CutPrefix(kv, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+func TestRefusesToStart(t *testing.T) {
+	for _, tc := range []struct{ environ, want string }{
+		{"mode=streaming", `mode: "streaming" is not available`},
+		{"fprocess=/nonexistent/server", "/nonexistent/server"},
+		{"write_timeout=0", "write_timeout"},
+		{"log_file=/nonexistent/log", "log_file"},
+		{"port=1x", "port:"},
+	} {
+		p := start(t, tc.environ)
+		if code := p.exit(t); code != 1 || !strings.Contains(p.out.String(), tc.want) {
+			t.Errorf("%s: code %d\n%s", tc.environ, code, p.out)
+		}
+	}
+}
+
+func TestFlags(t *testing.T) {
+	dir := t.TempDir()
+	for _, tc := range []struct {
+		arg  string
+		code int
+		want string
+	}{
+		{"-version", 0, ""},
+		{"-help", 0, "upstream_url"},
+		{"-run-healthcheck", 1, ".lock"},
+		{"-unknown", 2, "-help lists"},
+		{"word", 2, "-help lists"},
+	} {
+		cmd := exec.Command(os.Args[0], tc.arg)
+		cmd.Env = []string{asWatchdog + "=1", "GORACE=atexit_sleep_ms=0", "TMPDIR=" + dir}
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != tc.code || !strings.Contains(string(out), tc.want) {
+			t.Errorf("%s: code %d, %s", tc.arg, code, out)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, ".lock"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], "-run-healthcheck")
+	cmd.Env = []string{asWatchdog + "=1", "GORACE=atexit_sleep_ms=0", "TMPDIR=" + dir}
+	if err := cmd.Run(); err != nil {
+		t.Errorf("healthcheck with a lock file: %v", err)
+	}
+}
+
+func TestCacheManagerAsChild(t *testing.T) {
+	tools := t.TempDir()
+	cachemgrd, model := filepath.Join(tools, "cachemgrd"), filepath.Join(tools, "models/digits/1/model.onnx")
+	script := fmt.Sprintf("#!/bin/sh\nexec %s %s\n", os.Args[0], asCache)
+	if err := os.WriteFile(cachemgrd, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(model), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(model, []byte("model"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, "cachemgr_mode=child", "cachemgr_binary="+cachemgrd, "models_path="+filepath.Join(tools, "models"))
+	p.await(t, "/_/ready", 200)
+	p.await(t, "/v2/models/digits/ready", 200)
+	first := p.cachePid(t, 1)
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	second := p.cachePid(t, 2)
+	p.await(t, "/v2/models/digits/ready", 200)
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	if code := p.exit(t); code != 0 {
+		t.Errorf("exit code is %d\n%s", code, p.out)
+	}
+	if err := syscall.Kill(second, 0); err == nil {
+		t.Error("the cache manager is still there")
+	}
+
+	missing := start(t, "cachemgr_mode=child", "cachemgr_binary=/nonexistent/cachemgrd", "models_path="+filepath.Join(tools, "models"))
+	if code := missing.exit(t); code != 1 || !strings.Contains(missing.out.String(), "cachemgr_binary") {
+		t.Errorf("code %d\n%s", code, missing.out)
+	}
+}
+
+// cachePid waits until the n-th cache manager has said its process id.
+func (p *process) cachePid(t *testing.T, n int) (pid int) {
+	t.Helper()
+	p.until(t, func() bool {
+		lines := strings.Split(p.out.String(), "cache manager ")
+		found := 0
+		for _, l := range lines[1:] {
+			if _, err := fmt.Sscanf(l, "%d\n", &pid); err == nil {
+				found++
+			}
+		}
+		return found == n
+	}, "the cache manager")
+	return pid
+}
