@@ -79,9 +79,8 @@ func (c *call) releaseValues() {
 	}
 }
 
-// compute runs the session on the slots.
+// compute runs the session on the slots, once.
 func (c *call) compute(ctx context.Context, session *ort.DynamicAdvancedSession) error {
-	c.releaseValues()
 	if err := c.makeValues(); err != nil {
 		return err
 	}
@@ -101,6 +100,7 @@ func (c *call) compute(ctx context.Context, session *ort.DynamicAdvancedSession)
 	return c.result(ctx, err)
 }
 
+// result is what a run's error is to the caller.
 func (c *call) result(ctx context.Context, err error) error {
 	switch {
 	case err == nil:

@@ -21,7 +21,7 @@ var noMemory = []string{
 
 // classify makes an error of the contract of one of the runtime's; otherwise is
 // what it is if it is not about memory.
-func classify(err error, otherwise error) error {
+func classify(err, otherwise error) error {
 	text := err.Error()
 	for _, s := range noMemory {
 		if strings.Contains(text, s) {

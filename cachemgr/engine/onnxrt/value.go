@@ -41,7 +41,11 @@ func scalarOf[T ort.TensorData](data []byte) (ort.Value, error) {
 	if _, err := binary.Decode(data, binary.LittleEndian, &v); err != nil {
 		return nil, err
 	}
-	return ort.NewScalar(v)
+	s, err := ort.NewScalar(v)
+	if err != nil {
+		return nil, err // not s: a nil pointer in an interface is not nil
+	}
+	return s, nil
 }
 
 // readScalar copies what the runtime has computed into data.
