@@ -17,11 +17,12 @@
 // (entry.go: slotState):
 //
 //	onDisk -> opening -> staged -> unstaging -> onDisk
-//	absent -> loading -> resident -> draining -> closing -> absent
+//	absent -> loading -> resident <-> draining -> closing -> absent
 //
 // A resident model gives leases, one for each request, from before the request
 // waits for its turn to compute until it has its output. A draining model gives
-// none; it leaves with its last one. A retiring model drains everywhere and then
+// none; it leaves with its last one, unless those that needed its bytes went away
+// and a request for it is the next to get bytes: then it stays. A retiring model drains everywhere and then
 // leaves host memory.
 //
 // # Who waits for what

@@ -54,7 +54,7 @@ type model struct {
 
 // slotState is where a model is on one device.
 //
-//	absent -> loading -> resident -> draining -> closing -> absent
+//	absent -> loading -> resident <-> draining -> closing -> absent
 type slotState int
 
 const (
@@ -85,7 +85,8 @@ type slot struct {
 	retried bool      // the engine was short of memory once already
 
 	loadBegan time.Time
-	failure   failure // of Load
+	entry     policy.Entry // of the last Load, for the order of eviction
+	failure   failure      // of Load
 }
 
 // device is one place where models run, with everything that waits for it.

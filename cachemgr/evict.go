@@ -99,6 +99,17 @@ func (m *Manager) drain(s *slot) {
 	m.closeIfUnused(s)
 }
 
+// keep takes a drain back: the model is still there, and whoever is the next to
+// get bytes wants it.
+func (m *Manager) keep(s *slot) {
+	s.state = slotResident
+	s.dev.leaving = without(s.dev.leaving, s)
+	s.dev.ledger.keep(s.held.Resident)
+	s.dev.order.Add(s.model.key, s.entry)
+	m.mark(s.model)
+	m.leaseAll(s)
+}
+
 // release ends one lease.
 func (m *Manager) release(s *slot) {
 	s.leases--

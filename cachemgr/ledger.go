@@ -44,6 +44,12 @@ func (l *ledger) drain(resident int64) {
 	l.draining += resident
 }
 
+// keep undoes drain.
+func (l *ledger) keep(resident int64) {
+	l.draining -= resident
+	l.resident += resident
+}
+
 // evicted leaves the residue of a drained model.
 func (l *ledger) evicted(resident, residual int64) {
 	l.draining -= resident

@@ -209,6 +209,30 @@ func TestRequestsForADrainingModelQueueBehindTheLoader(t *testing.T) {
 	})
 }
 
+func TestADrainIsTakenBackWhenNobodyNeedsItAnyMore(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.add("a", 60)
+		r.add("b", 60)
+		run := r.hold(testengine.Run, "a")
+		first := r.start("a")
+		b := r.start("b")
+		second := r.start("a")
+		r.wantState("a", api.StateDraining)
+		b.cancel()
+		r.wantState("a", api.StateResident)
+		close(run)
+		for _, p := range []*pending{first, second} {
+			if _, err := p.wait(); err != nil {
+				r.Error(err)
+			}
+		}
+		r.want("a", api.CacheHit)
+		if n := r.m.Status().Models["a"].Stats.Evictions; n != 0 {
+			r.Errorf("%d evictions, want none", n)
+		}
+	})
+}
+
 func TestBytesAreGivenInOrderOfArrival(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.add("busy", 50)

@@ -38,6 +38,11 @@ func (m *Manager) pumpDevice(d *device) {
 		var head *slot
 		if len(d.waiting) > 0 {
 			head = d.waiting[0]
+			if head.state == slotDraining && d.ledger.room() >= 0 {
+				m.unqueueLoad(head)
+				m.keep(head)
+				continue
+			}
 			if head.open() {
 				return // it is just leaving, and comes back as soon as it has left
 			}
@@ -140,7 +145,8 @@ func (m *Manager) loaded(s *slot, instance engine.Instance, read engine.Device, 
 	s.state, s.instance, s.retried = slotResident, instance, false
 	mod.stats.SwapNs += now.Sub(s.loadBegan).Nanoseconds()
 	mod.stats.SwapBytes += s.cost.Resident
-	d.order.Add(mod.key, policy.Entry{Size: s.cost.Resident, Cost: now.Sub(s.loadBegan)})
+	s.entry = policy.Entry{Size: s.cost.Resident, Cost: now.Sub(s.loadBegan)}
+	d.order.Add(mod.key, s.entry)
 	m.mark(mod)
 	m.say(slog.LevelDebug, "model loaded", "model", mod.Name, "device", d.ID, "bytes", s.cost.Resident, "took", now.Sub(s.loadBegan))
 	if s.cost.Resident > d.ledger.limit() { // the estimate was too low
@@ -151,16 +157,23 @@ func (m *Manager) loaded(s *slot, instance engine.Instance, read engine.Device, 
 		return
 	}
 	s.failure = failure{}
-	waiting := s.waiting
-	s.waiting = nil
-	for _, t := range waiting {
+	for _, t := range s.waiting {
 		t.swap = mod.workSince(t.arrived) + now.Sub(later(s.loadBegan, t.arrived))
-		m.lease(s, t)
 	}
-	m.dispatch(d)
+	m.leaseAll(s)
 	if mod.retiring {
 		m.drain(s)
 	}
+}
+
+// leaseAll lets all that wait for a model have it.
+func (m *Manager) leaseAll(s *slot) {
+	waiting := s.waiting
+	s.waiting = nil
+	for _, t := range waiting {
+		m.lease(s, t)
+	}
+	m.dispatch(s.dev)
 }
 
 // workSince is how much of the last opening was after a point in time.

@@ -23,6 +23,8 @@ func TestLedger(t *testing.T) {
 		{"reserve", func() { l.reserve(50, 0) }, ledger{loading: 50}, 40},
 		{"loaded", func() { l.loaded(50, 30) }, ledger{resident: 30}, 60},
 		{"drain", func() { l.drain(30) }, ledger{draining: 30}, 60},
+		{"keep", func() { l.keep(30) }, ledger{resident: 30}, 60},
+		{"drain again", func() { l.drain(30) }, ledger{draining: 30}, 60},
 		{"evicted", func() { l.evicted(30, 5) }, ledger{residual: 5}, 85},
 		{"reserve with a residue", func() { l.reserve(50, 5) }, ledger{loading: 50}, 40},
 		{"abort", func() { l.abort(50, 5) }, ledger{residual: 5}, 85},
