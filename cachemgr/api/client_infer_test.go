@@ -70,7 +70,7 @@ func input(size int) *oip.Request {
 }
 
 func TestInfer(t *testing.T) {
-	for _, network := range []string{"unix", "tcp"} {
+	for _, network := range []string{"unix", "tcp", "tls"} {
 		for _, size := range []int{1, 1000, 602112, 5 << 20} {
 			c := serve(t, network, echo(t, nil))
 			for range 3 {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func serve(t testing.TB, network string, handler http.Handler) *Client {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
+	if network == "tls" {
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		c := client(t, server.URL)
+		c.http.Transport.(*http.Transport).TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
+		return c
+	}
 	address := ""
 	if network == "unix" {
 		address = filepath.Join(t.TempDir(), SocketOIP)
@@ -93,6 +101,9 @@ func TestAnswersThatAreErrors(t *testing.T) {
 			}
 			if !ok || *e != tt.want {
 				t.Errorf("error %v, want %v", err, &tt.want)
+			}
+			if text := err.Error(); !strings.Contains(text, tt.want.Message) || !strings.Contains(text, strconv.Itoa(tt.want.Status)) {
+				t.Errorf("the error says %q", text)
 			}
 			if IsUnknownModel(err) != tt.unknown || IsUnavailable(err) != tt.later {
 				t.Errorf("unknown %v, unavailable %v", IsUnknownModel(err), IsUnavailable(err))
