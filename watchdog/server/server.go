@@ -88,7 +88,7 @@ func (s *Server) serveFunction(w http.ResponseWriter, r *http.Request) {
 	c := call.New(r, s.inferer(), s.Config.SecretsDir)
 	resp := newResponse(w, c, time.Now())
 	defer s.record(r, resp)
-	s.run(resp, r.WithContext(call.With(r.Context(), c)))
+	s.run(resp, r)
 }
 
 // serveLimited runs the handler unless max_inflight others are running.
@@ -116,7 +116,7 @@ func (s *Server) inferer() call.Inferer {
 // context's timer starts one then, which answers in the handler's place.
 func (s *Server) run(resp *response, r *http.Request) {
 	limit := timeLimit(s.Config, r.Header)
-	ctx, cancel := context.WithTimeout(r.Context(), limit)
+	ctx, cancel := context.WithTimeout(call.With(r.Context(), resp.call), limit)
 	defer cancel()
 	answered := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

@@ -39,11 +39,12 @@ type Server struct {
 	headers []http.Header
 	http    *http.Server
 	served  chan struct{}
+	codec   *oip.Codec
 }
 
 // New makes a cache manager that Serve starts.
 func New(socket string) *Server {
-	return &Server{Socket: socket, Refuse: map[string]string{}, Unready: map[string]string{}, blobs: map[string][]byte{}}
+	return &Server{Socket: socket, Refuse: map[string]string{}, Unready: map[string]string{}, blobs: map[string][]byte{}, codec: oip.NewCodec(64 << 20)}
 }
 
 // Start starts a cache manager at a socket, until the test ends.
@@ -246,8 +247,7 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		length = -1
 	}
-	codec := oip.NewCodec(64 << 20)
-	in, err := codec.ReadRequest(r.Body, r.ContentLength, length)
+	in, err := s.codec.ReadRequest(r.Body, r.ContentLength, length)
 	if err != nil {
 		fail(w, http.StatusBadRequest, err.Error())
 		return
@@ -265,7 +265,7 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request) {
 		fail(w, status, fmt.Sprintf("told to answer %d", status))
 		return
 	}
-	m, err := codec.EncodeResponse(&oip.Response{Model: r.PathValue("model"), Version: "1", Outputs: in.Inputs}, in.WantsBinary)
+	m, err := s.codec.EncodeResponse(&oip.Response{Model: r.PathValue("model"), Version: "1", Outputs: in.Inputs}, in.WantsBinary)
 	if err != nil {
 		fail(w, http.StatusInternalServerError, err.Error())
 		return
