@@ -19,6 +19,7 @@ import (
 type catalog struct {
 	names   names
 	manager Registry
+	accept  func(api.Offer) error // says what is wrong with a model on this node
 	log     *slog.Logger
 
 	changes sync.Mutex // one change at a time; taken before mu
@@ -45,10 +46,11 @@ type entry struct {
 	stats    *stats
 }
 
-func newCatalog(n names, m Registry, log *slog.Logger) *catalog {
+func newCatalog(n names, m Registry, accept func(api.Offer) error, log *slog.Logger) *catalog {
 	return &catalog{
 		names:     n,
 		manager:   m,
+		accept:    accept,
 		log:       log,
 		functions: make(map[api.FunctionRef][]*entry),
 		files:     make(map[string]*file),
@@ -118,6 +120,9 @@ func (c *catalog) follow(ref api.FunctionRef) []refusal {
 // entry makes an entry of an offer, and tells the manager of its file. The caller
 // holds changes.
 func (c *catalog) entry(ref api.FunctionRef, o api.Offer) (*entry, error) {
+	if err := c.accept(o); err != nil {
+		return nil, err
+	}
 	number, err := strconv.ParseInt(o.Version, 10, 64)
 	if err != nil {
 		return nil, err

@@ -7,8 +7,8 @@
 // (check.go), and the manager. The server owns names: which function calls which
 // file by which name and version. The manager knows files only, by digest.
 //
-// Locks: catalog.mu guards the names and is held for memory operations only;
-// hub.mu guards the status that watchers see and is taken before catalog.mu.
-// Calls of the manager happen under catalog.changes at most, which no request
-// for an inference takes.
+// Locks, in the order in which they are taken: catalog.changes (one change of
+// names at a time), hub.mu (what watchers see), catalog.mu (the names). The first
+// two are held during calls of the manager that return at once, none during I/O;
+// a request for an inference takes only the last, to read.
 package server

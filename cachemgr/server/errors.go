@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
+	"math"
 	"net/http"
 	"os"
 	"strconv"
@@ -35,9 +37,14 @@ var (
 // statusClientGone is for the log and the metrics: nobody reads the answer.
 const statusClientGone = 499
 
-// retryAfter is what a caller is told to wait where the error says nothing
-// better: queues here empty within seconds.
-const retryAfter = time.Second
+// retryAfter is how long a caller is told to wait, in whole seconds: until a
+// model that failed is tried again, else 1; queues here empty within seconds.
+func retryAfter(err error, now time.Time) int {
+	if f := (*cachemgr.FailedError)(nil); errors.As(err, &f) {
+		return max(1, int(math.Ceil(f.RetryAt.Sub(now).Seconds())))
+	}
+	return 1
+}
 
 // httpStatus is the one place where errors become statuses. A model that can
 // never be loaded is the deployment's fault, not the caller's, hence 500.
@@ -102,14 +109,18 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if status == statusClientGone {
 		return
 	}
-	if status >= http.StatusInternalServerError {
-		s.log.Warn("request failed", "method", r.Method, "path", r.URL.Path, "status", status,
+	level := slog.LevelDebug // refusals are counted, and may be many
+	if status >= http.StatusInternalServerError && status != http.StatusServiceUnavailable {
+		level = slog.LevelWarn
+	}
+	if s.log.Enabled(r.Context(), level) {
+		s.log.Log(r.Context(), level, "request failed", "method", r.Method, "path", r.URL.Path, "status", status,
 			"call_id", r.Header.Get(api.HeaderCallID), "error", err)
 	}
 	h := w.Header()
 	switch status {
 	case http.StatusServiceUnavailable:
-		h.Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
+		h.Set("Retry-After", strconv.Itoa(retryAfter(err, time.Now())))
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="faas-gpu"`)
 	case http.StatusRequestEntityTooLarge, http.StatusRequestTimeout:

@@ -43,7 +43,7 @@ func newHub(node, epoch string, o Observer, c *catalog) *hub {
 	return &hub{node: node, epoch: epoch, observer: o, catalog: c}
 }
 
-// refresh takes in what has changed.
+// refresh takes in what has changed. The caller holds mu.
 func (h *hub) refresh() {
 	version, named := h.catalog.position()
 	st := h.observer.Status()
@@ -72,12 +72,20 @@ func (h *hub) encode(n api.NodeStatus) []byte {
 	return append(line, '\n')
 }
 
-// snapshot is the state right now, and its message.
-func (h *hub) snapshot() (snapshot, []byte) {
+// now is the state right now.
+func (h *hub) now() snapshot {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.refresh()
-	return h.shown, h.encode(h.shown.full())
+	return h.shown
+}
+
+// message is the state right now as one full message.
+func (h *hub) message() []byte {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.refresh()
+	return h.encode(h.shown.full())
 }
 
 // since returns the messages after generation sent, and where they lead. It

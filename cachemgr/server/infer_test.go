@@ -191,6 +191,21 @@ func TestManagerErrorsBecomeStatuses(t *testing.T) {
 	}
 }
 
+func TestRetryAfter(t *testing.T) {
+	now := time.Now()
+	for want, err := range map[int]error{
+		1:  cachemgr.ErrOverloaded,
+		30: fmt.Errorf("model: %w", &cachemgr.FailedError{Reason: errors.New("x"), RetryAt: now.Add(29*time.Second + 1)}),
+	} {
+		if got := retryAfter(err, now); got != want {
+			t.Errorf("%v: %d s", err, got)
+		}
+	}
+	if got := retryAfter(&cachemgr.FailedError{RetryAt: now.Add(-time.Hour)}, now); got != 1 {
+		t.Errorf("a time that has passed: %d s", got)
+	}
+}
+
 // untilDone is an infer that tells when it runs and ends with its context.
 func untilDone(started chan<- struct{}) func(context.Context, cachemgr.Request) (cachemgr.Result, error) {
 	return func(ctx context.Context, _ cachemgr.Request) (cachemgr.Result, error) {
@@ -278,6 +293,21 @@ func TestBodyThatNeverComes(t *testing.T) {
 		resp := raw(t, h.URL, "POST "+path+" HTTP/1.1\r\nHost: x\r\nContent-Length: 90\r\n\r\n{\"inputs\"")
 		if resp.StatusCode != status {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, readAll(t, resp.Body))
+		}
+	}
+}
+
+func TestEarlyAnswersReachClientsThatStillSend(t *testing.T) {
+	_, h := newServer(t, newFakeManager(), Limits{Body: 2 << 20})
+	for path, c := range map[string]struct{ size, status int }{
+		"/v2/models/none/infer": {1 << 20, 404},
+		inferPath:               {8 << 20, 413},
+	} {
+		for range 20 {
+			resp, body := send(t, "POST", h.URL+path, strings.Repeat("x", c.size))
+			if resp.StatusCode != c.status {
+				t.Fatalf("%s: %d %s", path, resp.StatusCode, body)
+			}
 		}
 	}
 }

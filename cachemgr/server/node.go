@@ -20,8 +20,8 @@ const watcherPatience = 10 * time.Second
 func (s *Server) status(w http.ResponseWriter, r *http.Request, _ Caller) error {
 	h := w.Header()
 	h.Set("Content-Type", "application/x-ndjson")
-	if once, _ := strconv.ParseBool(r.URL.Query().Get("once")); once {
-		_, line := s.hub.snapshot()
+	if once, _ := strconv.ParseBool(r.URL.Query().Get("once")); once || r.Method == http.MethodHead {
+		line := s.hub.message()
 		h.Set("Content-Length", strconv.Itoa(len(line)))
 		_, _ = w.Write(line)
 		return nil
@@ -44,7 +44,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request, _ Caller) error 
 
 // cache shows a function what is its own, and the devices.
 func (s *Server) cache(w http.ResponseWriter, r *http.Request, c Caller) error {
-	now, _ := s.hub.snapshot()
+	now := s.hub.now()
 	writeJSON(w, http.StatusOK, api.CacheStatus{
 		Node: s.hub.node, Epoch: s.Epoch(),
 		Devices: now.devices, Host: now.host, Models: now.of(c.Function),

@@ -33,7 +33,7 @@ func (s *Server) offer(w http.ResponseWriter, r *http.Request, c Caller) error {
 	var places []int // of the good ones in answers
 	for i, o := range request.Models {
 		answers[i] = api.Offered{Name: o.Name, Version: o.Version, Digest: o.Digest}
-		if err := s.acceptable(o); err != nil {
+		if err := s.limits.acceptable(o); err != nil {
 			answers[i].Error = err.Error()
 			continue
 		}
@@ -76,11 +76,11 @@ func (s *Server) offer(w http.ResponseWriter, r *http.Request, c Caller) error {
 }
 
 // acceptable says what is wrong with an offer, nil if nothing is.
-func (s *Server) acceptable(o api.Offer) error {
+func (l Limits) acceptable(o api.Offer) error {
 	switch {
 	case o.Size > maxModelBytes:
 		return fmt.Errorf("model %q: its file of %d bytes is over the limit of %d", o.Name, o.Size, maxModelBytes)
-	case o.Format == string(engine.FormatPlan) && !s.limits.AllowPlans:
+	case o.Format == string(engine.FormatPlan) && !l.AllowPlans:
 		return fmt.Errorf(`model %q: format "plan" is native code, which this node does not accept (allow_plans is false); bring "onnx"`, o.Name)
 	}
 	return o.Check()

@@ -375,6 +375,7 @@ func TestRestartKnowsAllModels(t *testing.T) {
 func TestOneFileIsOneFormat(t *testing.T) {
 	i := newInstallation(t, newFakeManager(), openStore(t, t.TempDir()))
 	i.limits.AllowPlans = true
+	i.catalog.accept = i.limits.acceptable
 	addModel(t, i.Server, alice, "m", "1")
 	plan := offerOf("m", "1")
 	plan.Format = "plan"
@@ -388,6 +389,24 @@ func TestOneFileIsOneFormat(t *testing.T) {
 	}
 	if !i.works(t, i.function(t, alice, time.Hour), "m") {
 		t.Error("the other function's model does not work any more")
+	}
+}
+
+func TestPlansEndWithTheirPermission(t *testing.T) {
+	dir := t.TempDir()
+	before := openStore(t, dir)
+	o := offerOf("m", "1")
+	o.Format = "plan"
+	if err := before.Put(t.Context(), o.Digest, o.Size, bytes.NewReader(content("m", "1"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := before.Register(t.Context(), alice, time.Now(), o); err != nil {
+		t.Fatal(err)
+	}
+	before.Close()
+	i := newInstallation(t, newFakeManager(), openStore(t, dir))
+	if i.works(t, i.function(t, alice, time.Hour), "m") {
+		t.Error("a plan from before still works where plans are not allowed")
 	}
 }
 

@@ -93,9 +93,9 @@ func New(c Config) (*Server, error) {
 		manager: c.Manager, store: c.Store, auth: c.Auth, log: c.Log,
 		limits: c.Limits.withDefaults(), version: c.Version, platform: c.Platform,
 		epoch:   []string{epoch},
-		catalog: newCatalog(c.Store, c.Manager, c.Log),
 		pending: newPending(),
 	}
+	s.catalog = newCatalog(c.Store, c.Manager, s.limits.acceptable, c.Log)
 	s.hub = newHub(c.Node, epoch, c.Manager, s.catalog)
 	s.codec = oip.NewCodec(s.limits.Body)
 	s.memory = &memory{limit: s.limits.InFlight}

@@ -64,7 +64,7 @@ func (n fakeNames) Path(digest string) (string, error)     { return "/" + digest
 
 func newTestHub(m *fakeManager) (*hub, fakeNames) {
 	names := fakeNames{}
-	return newHub("n1", "e1", m, newCatalog(names, m, discard())), names
+	return newHub("n1", "e1", m, newCatalog(names, m, func(api.Offer) error { return nil }, discard())), names
 }
 
 func TestWatchersSeeEveryChange(t *testing.T) {
@@ -118,7 +118,7 @@ func TestWatchersSeeEveryChange(t *testing.T) {
 		synctest.Wait()
 		stop()
 		synctest.Wait()
-		shown, _ := h.snapshot()
+		shown := h.now()
 		for i, w := range watchers {
 			if !reflect.DeepEqual(w.models, shown.models) || w.host != shown.host {
 				t.Errorf("watcher %d has %+v, the node %+v", i, w.models, shown.models)
@@ -149,7 +149,7 @@ func TestWatcherThatLagsGetsASnapshot(t *testing.T) {
 			m.change(func(models map[string]cachemgr.ModelState) {
 				models[fmt.Sprint("sha256:", i)] = cachemgr.ModelState{}
 			})
-			h.snapshot()
+			h.now()
 		}
 		close(proceed)
 		time.Sleep(time.Second)
