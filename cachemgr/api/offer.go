@@ -48,7 +48,11 @@ type Offered struct {
 }
 
 const (
-	NeedProof  = "proof"
+	// NeedProof: the node has the bytes and wants a Proof that the caller has
+	// them too.
+	NeedProof = "proof"
+	// NeedUpload: the node has not the bytes. After the upload the caller offers
+	// its models again, and is then asked for a proof as everybody is.
 	NeedUpload = "upload"
 )
 
