@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -234,22 +235,36 @@ func contained(t testing.TB, around, dir string) {
 	}
 }
 
-func TestLookup(t *testing.T) {
-	dir := t.TempDir()
-	if err := applyAll(t, dir, layer(t, "f usr/bin/python3.11 x", "l usr/bin/python3 python3.11", "l bin /usr/bin", "d app")); err != nil {
-		t.Fatal(err)
+// TestRandomLayers unpacks archives of few names that link to, hide and replace
+// each other in every way.
+func TestRandomLayers(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	name := func(parts ...string) string {
+		list := []string{}
+		for range 1 + random.IntN(4) {
+			list = append(list, parts[random.IntN(len(parts))])
+		}
+		return strings.Join(list, "/")
 	}
-	for name, want := range map[string]string{
-		"/bin/python3": "usr/bin/python3.11", "/app": "app", "/app/../../bin": "usr/bin", "/": "", "": "",
-		"/app/nothing": "-", "/usr/bin/python3/x": "-", "/etc/passwd": "-",
-	} {
-		got, err := Lookup(dir, name)
-		if want == "-" {
-			if err == nil {
-				t.Errorf("%s: found %s", name, got)
+	for range 100 {
+		around := t.TempDir()
+		dir := filepath.Join(around, "root")
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for range 12 { // entries that are refused do not end the attack
+			file, target := name("a", "b", "c"), name("a", "b", "..", "..", "", "c")
+			entry := [...]string{"d " + file, "f " + file + " x", "l " + file + " /" + target, "l " + file + " ../" + target,
+				"h " + file + " " + name("a", "b", ".."), "f " + file + "/.wh.a x", "f " + file + "/.wh..wh..opq x"}[random.IntN(7)]
+			if err := applyAll(t, dir, layer(t, entry)); err != nil && !errors.Is(err, ErrBad) {
+				t.Fatalf("seed %d: %s: %v is not ErrBad", seed, entry, err)
 			}
-		} else if got != filepath.Join(dir, want) || err != nil {
-			t.Errorf("%s: %s, %v; want %s", name, got, err, want)
+			contained(t, around, dir)
+			if t.Failed() {
+				t.Fatalf("seed %d: after %s: %q", seed, entry, tree(t, dir))
+			}
 		}
 	}
 }

@@ -18,6 +18,16 @@ import (
 // keep apart.
 const namespace = "openfaas-fn"
 
+// maxReplicas of a function: more processes on one machine are a mistake.
+const maxReplicas = 100
+
+func checkReplicas(n int) error {
+	if n < 0 || n > maxReplicas {
+		return fmt.Errorf("%w: %d replicas; 0 to %d are possible", runtime.ErrInvalid, n, maxReplicas)
+	}
+	return nil
+}
+
 var functionName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 func checkNamespace(ns string) error {
@@ -44,7 +54,7 @@ func (r *Runtime) ListNamespaces(context.Context) ([]string, error) {
 
 // Create: see runtime.Functions.
 func (r *Runtime) Create(ctx context.Context, d runtime.Deployment) error {
-	if err := checkID(d.ID); err != nil {
+	if err := errors.Join(checkID(d.ID), checkReplicas(d.Replicas)); err != nil {
 		return err
 	}
 	if r.function(d.ID) != nil {
@@ -57,7 +67,7 @@ func (r *Runtime) Create(ctx context.Context, d runtime.Deployment) error {
 	w.record.UID = uuid.NewString()
 	w.record.Revision = 1
 	w.record.CreatedAt = time.Now()
-	w.record.Desired = max(0, d.Replicas)
+	w.record.Desired = d.Replicas
 	err = r.inTurn(ctx, func() error {
 		if r.function(d.ID) != nil {
 			return fmt.Errorf("function %s: %w", d.ID, runtime.ErrExists)
@@ -100,8 +110,8 @@ func (r *Runtime) Update(ctx context.Context, d runtime.Deployment) error {
 
 // Scale: see runtime.Functions.
 func (r *Runtime) Scale(ctx context.Context, id runtime.ID, replicas int) error {
-	if replicas < 0 {
-		return fmt.Errorf("%w: %d replicas", runtime.ErrInvalid, replicas)
+	if err := checkReplicas(replicas); err != nil {
+		return err
 	}
 	return r.edit(ctx, id, func(record *functionRecord) { record.Desired = replicas }, nil)
 }

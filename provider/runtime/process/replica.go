@@ -44,8 +44,7 @@ func (r *Runtime) launch(f *functionRecord, token []byte) (_ *replica, err error
 	defer func() {
 		if err != nil {
 			killMarked(rep.record.ID)
-			r.free(rep)
-			err = errors.Join(err, os.RemoveAll(r.journal.replicaDir(rep.record.ID)))
+			err = errors.Join(err, r.free(rep), os.RemoveAll(r.journal.replicaDir(rep.record.ID)))
 		}
 	}()
 	cmd, err := commandOf(root, f.Image.Config, r.path)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -66,8 +67,10 @@ func (s *suite) unknownImage(t *testing.T) {
 func (s *suite) updateKeepsServing(t *testing.T) {
 	s.create(t, s.deployment("update", 2, variableVersion, "1"))
 	s.ready(t, "update", 2)
-	stop, done := make(chan struct{}), make(chan int)
+	stop, done := make(chan struct{}), make(chan int, 1)
 	go func() { done <- s.invoke(t, "update", stop) }()
+	finish := sync.OnceValue(func() int { close(stop); return <-done })
+	defer finish()
 	if err := s.rt.Update(t.Context(), s.deployment("update", 5, variableVersion, "2")); err != nil {
 		t.Fatal(err)
 	}
@@ -82,8 +85,7 @@ func (s *suite) updateKeepsServing(t *testing.T) {
 		}
 		return true
 	})
-	close(stop)
-	if n := <-done; n == 0 {
+	if finish() == 0 {
 		t.Error("nothing was invoked meanwhile")
 	}
 	if f.Desired != 2 {

@@ -85,6 +85,9 @@ func (s *suite) refusals(t *testing.T) {
 	if err := s.rt.Scale(t.Context(), s.id("x"), -1); err == nil {
 		t.Error("Scale to -1 is no error")
 	}
+	if err := s.rt.Create(t.Context(), s.deployment("x", -1)); !errors.Is(err, runtime.ErrInvalid) {
+		t.Errorf("Create with -1 replicas: %v, want ErrInvalid", err)
+	}
 }
 
 func (s *suite) verbatim(t *testing.T) {
