@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	pathpkg "path"
@@ -199,4 +200,18 @@ func FuzzCheck(f *testing.F) {
 			t.Errorf("%q passes", path)
 		}
 	})
+}
+
+func TestTruncatedBodyHarmsNobodyElse(t *testing.T) {
+	s := fakecache.Start(t, socket(t))
+	_, url := proxyTo(t, s.Socket, time.Minute)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(conn, "POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"inputs\":")
+	conn.Close()
+	if resp, body := send(t, "POST", url+"/v2/models/digits/infer", inferBody); resp.StatusCode != 200 {
+		t.Errorf("the next request got %d, %s", resp.StatusCode, body)
+	}
 }

@@ -231,3 +231,24 @@ func TestPlain(t *testing.T) {
 		t.Errorf("output is %q", out)
 	}
 }
+
+func FuzzSplit(f *testing.F) {
+	f.Add([]byte("a\nb\r\n\n\x00c"), 16)
+	f.Add([]byte(strings.Repeat("x", 100)), 17)
+	f.Fuzz(func(t *testing.T, in []byte, max int) {
+		max = 16 + max&0xff
+		var l lines
+		if err := Split(bytes.NewReader(in), max, "", &l); err != nil {
+			t.Fatal(err)
+		}
+		strip := strings.NewReplacer("\n", "", "\r", "")
+		if got := strip.Replace(strings.Join(l.all, "")); got != strip.Replace(string(in)) {
+			t.Errorf("%q became %q", in, l.all)
+		}
+		for _, line := range l.all {
+			if strings.Contains(line, "\n") || len(line) > max {
+				t.Errorf("line %q, at most %d bytes were asked for", line, max)
+			}
+		}
+	})
+}

@@ -170,3 +170,23 @@ func TestHijack(t *testing.T) {
 		t.Errorf("status is %d", resp.StatusCode)
 	}
 }
+
+func TestSlowReaderIsCutOff(t *testing.T) {
+	failed := make(chan error, 1)
+	f := start(t, func(w http.ResponseWriter, r *http.Request) {
+		var err error
+		for piece := make([]byte, 1<<20); err == nil; {
+			_, err = w.Write(piece)
+		}
+		failed <- err
+	}, "write_timeout=50ms")
+	rawRequest(t, f, "GET / HTTP/1.1\r\nHost: x\r\n\r\n") // and reads no body
+	select {
+	case <-failed:
+	case <-time.After(10 * time.Second):
+		t.Error("a client that does not read holds the handler")
+	}
+	if resp, _ := f.get(t, "/_/health"); resp.StatusCode != 200 {
+		t.Errorf("health is %d", resp.StatusCode)
+	}
+}
