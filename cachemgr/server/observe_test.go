@@ -75,9 +75,6 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s is missing", want)
 		}
 	}
-	if t.Failed() {
-		t.Log(text)
-	}
 	// What is forgotten leaves no series behind.
 	for _, ref := range []api.FunctionRef{alice, redeployed} {
 		offered(t, i, i.function(t, ref, time.Hour))

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
@@ -30,48 +31,56 @@ func (s *Server) offer(w http.ResponseWriter, r *http.Request, c Caller) error {
 	}
 	answers := make([]api.Offered, len(request.Models))
 	var good []api.Offer
-	var places []int // of the good ones in answers
+	var to []*api.Offered // the answers to the good ones
 	for i, o := range request.Models {
 		answers[i] = api.Offered{Name: o.Name, Version: o.Version, Digest: o.Digest}
 		if err := s.limits.acceptable(o); err != nil {
 			answers[i].Error = err.Error()
 			continue
 		}
-		good, places = append(good, o), append(places, i)
+		good, to = append(good, o), append(to, &answers[i])
 	}
+	if err := s.consider(r.Context(), c, good, to); err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, api.OfferResponse{Epoch: s.Epoch(), Models: answers})
+	return nil
+}
+
+// consider makes offers the full set of the caller's models, as far as it owns
+// them, and says in the answers what else is needed.
+func (s *Server) consider(ctx context.Context, c Caller, offers []api.Offer, to []*api.Offered) error {
 	owned := s.ownedDigests(c.Function)
-	known, err := s.store.Offer(r.Context(), c.Function, c.Minted, good)
+	known, err := s.store.Offer(ctx, c.Function, c.Minted, offers)
 	if err != nil {
 		return err
 	}
 	var waiting []api.Offer
-	for i, o := range good {
-		a := &answers[places[i]]
+	for i, o := range offers {
 		switch {
 		case known[i]:
 		case !s.store.Has(o.Digest):
-			a.Need = api.NeedUpload
+			to[i].Need = api.NeedUpload
 		case !owned[o.Digest]:
-			a.Need = api.NeedProof
+			to[i].Need = api.NeedProof
 		default: // a new name for a file that it had
-			if err := s.store.Register(r.Context(), c.Function, c.Minted, o); err != nil {
-				a.Error = err.Error()
+			if err := s.store.Register(ctx, c.Function, c.Minted, o); err != nil {
+				to[i].Error = err.Error()
 			}
 		}
-		if a.Need != "" {
+		if to[i].Need != "" {
 			waiting = append(waiting, o)
 		}
 	}
 	s.pending.replace(c.Function, waiting, time.Now())
-	s.challenge(c, answers)
+	s.challenge(c, to)
 	for _, refused := range s.follow(c.Function) {
-		for i := range answers {
-			if a := &answers[i]; a.Name == refused.offer.Name && a.Version == refused.offer.Version && a.Need == "" {
+		for _, a := range to {
+			if a.Name == refused.offer.Name && a.Version == refused.offer.Version && a.Need == "" {
 				a.Error = refused.err.Error()
 			}
 		}
 	}
-	writeJSON(w, http.StatusOK, api.OfferResponse{Epoch: s.Epoch(), Models: answers})
 	return nil
 }
 
@@ -96,9 +105,8 @@ func (s *Server) ownedDigests(ref api.FunctionRef) map[string]bool {
 }
 
 // challenge gives every answer that needs a proof a nonce.
-func (s *Server) challenge(c Caller, answers []api.Offered) {
-	for i := range answers {
-		a := &answers[i]
+func (s *Server) challenge(c Caller, answers []*api.Offered) {
+	for _, a := range answers {
 		if a.Need != api.NeedProof {
 			continue
 		}

@@ -95,22 +95,9 @@ func TestWatchersSeeEveryChange(t *testing.T) {
 		for range 300 {
 			digest := fmt.Sprint("sha256:", random.IntN(5))
 			if random.IntN(4) == 0 {
-				ref := api.FunctionRef{Name: fmt.Sprint("f", random.IntN(3))}
-				names[ref] = []api.Offer{{Name: "m", Version: "1", Digest: digest}}
-				if random.IntN(2) == 0 {
-					delete(names, ref)
-				}
-				if refused := h.catalog.follow(ref); refused != nil {
-					t.Error(refused)
-				}
+				changeNames(t, random, h, names, digest)
 			} else {
-				m.change(func(models map[string]cachemgr.ModelState) {
-					if random.IntN(5) == 0 {
-						delete(models, digest)
-						return
-					}
-					models[digest] = cachemgr.ModelState{Bytes: random.Int64N(3), Staged: true}
-				})
+				changeModel(random, m, digest)
 			}
 			time.Sleep(time.Duration(random.IntN(3)) * time.Millisecond)
 		}
@@ -127,6 +114,30 @@ func TestWatchersSeeEveryChange(t *testing.T) {
 				t.Errorf("watcher %d got %d full snapshots", i, w.full)
 			}
 		}
+	})
+}
+
+// changeNames gives a function the file as its one model, or takes its models.
+func changeNames(t *testing.T, random *rand.Rand, h *hub, names fakeNames, digest string) {
+	t.Helper()
+	ref := api.FunctionRef{Name: fmt.Sprint("f", random.IntN(3))}
+	names[ref] = []api.Offer{{Name: "m", Version: "1", Digest: digest}}
+	if random.IntN(2) == 0 {
+		delete(names, ref)
+	}
+	if refused := h.catalog.follow(ref); refused != nil {
+		t.Error(refused)
+	}
+}
+
+// changeModel changes what the manager shows of a file, or lets it forget it.
+func changeModel(random *rand.Rand, m *fakeManager, digest string) {
+	m.change(func(models map[string]cachemgr.ModelState) {
+		if random.IntN(5) == 0 {
+			delete(models, digest)
+			return
+		}
+		models[digest] = cachemgr.ModelState{Bytes: random.Int64N(3), Staged: true}
 	})
 }
 
