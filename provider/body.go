@@ -58,22 +58,30 @@ func (p *Provider) readBody(w http.ResponseWriter, r *http.Request) (body, error
 	if err := rc.EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return body{}, err
 	}
-	return body{length: r.ContentLength, stream: &stream{r: r.Body, left: l.Body, limit: l.Body, timeout: l.BodyTimeout, rc: rc}}, nil
+	return body{length: r.ContentLength, stream: &stream{
+		// Without w: it would set headers while the handler does.
+		r:       http.MaxBytesReader(nil, r.Body, l.Body),
+		timeout: l.BodyTimeout,
+		rc:      rc,
+	}}, nil
 }
 
 // readWhole fills b from r's body within a time.
 func readWhole(w http.ResponseWriter, r *http.Request, b []byte, timeout time.Duration) error {
 	rc := http.NewResponseController(w)
 	rc.SetReadDeadline(time.Now().Add(timeout))
-	_, err := io.ReadFull(r.Body, b)
+	if _, err := io.ReadFull(r.Body, b); err != nil {
+		return bodyError(err, timeout)
+	}
 	rc.SetReadDeadline(time.Time{})
-	return bodyError(err, timeout)
+	return nil
 }
 
 func bodyError(err error, timeout time.Duration) error {
+	var tooLarge *http.MaxBytesError
 	switch {
-	case err == nil:
-		return nil
+	case errors.As(err, &tooLarge):
+		return fmt.Errorf("%w: the limit is %d bytes", errTooLarge, tooLarge.Limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("%w (%v)", errSlowBody, timeout)
 	}
@@ -83,8 +91,6 @@ func bodyError(err error, timeout time.Duration) error {
 // stream is a body that is read while it is sent on.
 type stream struct {
 	r       io.Reader
-	left    int64 // bytes that may still come
-	limit   int64
 	timeout time.Duration
 	rc      *http.ResponseController
 
@@ -95,23 +101,20 @@ type stream struct {
 // Read implements io.Reader. A client that sends nothing for a time, or too
 // much, is an error.
 func (s *stream) Read(b []byte) (int, error) {
+	began := time.Now()
 	s.mu.Lock()
 	if !s.interrupted {
-		s.rc.SetReadDeadline(time.Now().Add(s.timeout))
+		s.rc.SetReadDeadline(began.Add(s.timeout))
 	}
 	s.mu.Unlock()
 	n, err := s.r.Read(b)
-	s.left -= int64(n)
-	if s.left < 0 {
-		return 0, fmt.Errorf("%w: the limit is %d bytes", errTooLarge, s.limit)
-	}
 	if err == nil {
 		return n, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.interrupted:
+	case s.interrupted && errors.Is(err, os.ErrDeadlineExceeded) && time.Since(began) < s.timeout:
 		return n, upstream.ErrInterrupted
 	case errors.Is(err, io.EOF):
 		s.rc.SetReadDeadline(time.Time{})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/faas-gpu/faas-gpu/provider/dispatch"
 	"github.com/faas-gpu/faas-gpu/provider/function"
@@ -67,19 +68,21 @@ func (p *Provider) fail(w http.ResponseWriter, r *http.Request, err error) {
 	http.Error(w, err.Error(), status)
 }
 
-// maxSystemBody is how many bytes a request to /system may have.
-const maxSystemBody = 1 << 20
+// Limits of the body of a request to /system.
+const (
+	maxSystemBody     = 1 << 20 // bytes
+	systemBodyTimeout = 30 * time.Second
+)
 
 // readBody reads the body of a request to /system.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(systemBodyTimeout))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSystemBody))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return nil, fmt.Errorf("%w: the limit is %d bytes", errTooLarge, tooLarge.Limit)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errBadRequest, err)
+		w.Header().Set("Connection", "close") // the rest is not waited for
+		return nil, bodyError(err, systemBodyTimeout)
 	}
+	http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return body, nil
 }
 

@@ -21,6 +21,8 @@ type invocation struct {
 	callID   string
 	function *dispatch.Function
 	status   int // that was answered
+	// wholeBody is set once the client has nothing more to send.
+	wholeBody bool
 
 	request upstream.Request
 	fields  [maxFields]upstream.Field
@@ -29,7 +31,7 @@ type invocation struct {
 // invoke answers /function/NAME: it sends the request to a replica and the
 // response back, and changes neither.
 func (p *Provider) invoke(w http.ResponseWriter, r *http.Request) {
-	v := &invocation{p: p, w: w, r: r, began: time.Now(), target: parseTarget(r.URL)}
+	v := &invocation{p: p, w: w, r: r, began: time.Now(), target: parseTarget(r.URL), wholeBody: r.ContentLength == 0}
 	v.callID = r.Header.Get(api.HeaderCallID)
 	if v.callID == "" {
 		v.callID = newCallID()
@@ -51,6 +53,7 @@ func (v *invocation) serve() {
 		return
 	}
 	defer b.release()
+	v.wholeBody = b.stream == nil
 	lease, response, err := v.send(&b)
 	if err != nil {
 		v.refuse(err)

@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
 	"testing"
 )
 
@@ -32,8 +30,12 @@ func BenchmarkInvoke(b *testing.B) {
 	defer replica.Close()
 	to, _ := url.Parse(replica.URL)
 	std := httputil.NewSingleHostReverseProxy(to)
-	std.ErrorLog = log.New(os.Stderr, "RP ", 0)
-	reverse := httptest.NewServer(std)
+	reverse := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Without this, large bodies sometimes break off: the server takes the
+		// body away when the response begins.
+		http.NewResponseController(w).EnableFullDuplex()
+		std.ServeHTTP(w, r)
+	}))
 	defer reverse.Close()
 	p := start(b, newFakeRuntime(replica.URL))
 	p.deployed(b, nil, 1)

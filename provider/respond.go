@@ -77,10 +77,14 @@ func (v *invocation) copyBody(response *upstream.Response) error {
 func (v *invocation) refuse(err error) {
 	v.status = httpStatus(err)
 	if v.status == statusClientGone {
-		return
+		panic(http.ErrAbortHandler) // to return would be to answer 200
 	}
 	h := v.w.Header()
 	h.Set(headerInternal, "proxy")
+	if !v.wholeBody {
+		// Otherwise the server would wait for the rest before it answers.
+		h.Set("Connection", "close")
+	}
 	h.Set(api.HeaderCallID, v.callID)
 	h.Set(headerDuration, strconv.FormatFloat(time.Since(v.began).Seconds(), 'f', 6, 64))
 	if v.status == http.StatusServiceUnavailable || v.status == http.StatusTooManyRequests {
@@ -90,4 +94,22 @@ func (v *invocation) refuse(err error) {
 		v.p.cfg.Log.Warn("invocation failed", "function", v.target.id.String(), "status", v.status, "call_id", v.callID, "error", err)
 	}
 	http.Error(v.w, "function "+v.target.id.String()+": "+err.Error(), v.status)
+	if !v.wholeBody && !errors.Is(err, errSlowBody) && !errors.Is(err, errShortBody) {
+		v.linger()
+	}
+}
+
+// lingerFor is how long a client that was refused may go on sending.
+const lingerFor = 500 * time.Millisecond
+
+// linger reads what a client still sends, for a moment: if the connection were
+// closed on it at once, it might lose the answer.
+func (v *invocation) linger() {
+	rc := http.NewResponseController(v.w)
+	if rc.Flush() != nil || rc.SetReadDeadline(time.Now().Add(lingerFor)) != nil {
+		return
+	}
+	buffer := upstream.BorrowBuffer()
+	defer upstream.ReturnBuffer(buffer)
+	io.CopyBuffer(io.Discard, v.r.Body, *buffer)
 }

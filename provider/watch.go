@@ -22,7 +22,9 @@ const watchEvery = 100 * time.Millisecond
 
 // watchClient returns a context that ends when the client leaves. net/http
 // notices that only once it has read the request's body; this asks the socket.
-// Nothing is done for requests that do not wait. The caller must call stop.
+// It cannot see a client behind a full socket buffer, whose last words are still
+// on its own side: such a request waits its whole time. Nothing is done for
+// requests that do not wait. The caller must call stop.
 func watchClient(ctx context.Context) (context.Context, context.CancelFunc) {
 	conn, ok := ctx.Value(connKey{}).(syscall.Conn)
 	if !ok {
