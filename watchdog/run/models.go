@@ -2,7 +2,9 @@ package run
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/watchdog/attach"
@@ -33,6 +35,9 @@ func (w *watchdog) startModels(ctx context.Context, registry prometheus.Register
 	for _, problem := range folder.Problems {
 		w.out.log.Error("a model cannot be used, the function will not be ready", "reason", problem)
 	}
+	if err := w.checkSelections(folder); err != nil {
+		return nil, err
+	}
 	if len(folder.Models) == 0 && len(folder.Problems) == 0 {
 		return nil, nil
 	}
@@ -52,6 +57,19 @@ func (w *watchdog) startModels(ctx context.Context, registry prometheus.Register
 	})
 	m.Proxy = attach.NewProxy(m.Attachment, w.CacheSocket, token)
 	return m, nil
+}
+
+// checkSelections finds models that are to be preloaded or pinned and are not
+// there.
+func (w *watchdog) checkSelections(folder *models.Folder) error {
+	for variable, selection := range map[string]config.Selection{"preload": w.Preload, "pin": w.Pin} {
+		for _, name := range selection.Names {
+			if !slices.Contains(folder.Names(), name) {
+				return fmt.Errorf("%s: the function has no model %q; it has %q", variable, name, folder.Names())
+			}
+		}
+	}
+	return nil
 }
 
 // close lets go of the cache manager, and ends it if it is a child.

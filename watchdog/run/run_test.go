@@ -140,6 +140,7 @@ func TestRefusesToStart(t *testing.T) {
 		{"write_timeout=0", "write_timeout"},
 		{"log_file=/nonexistent/log", "log_file"},
 		{"port=1x", "port:"},
+		{"preload=absent", "absent"},
 	} {
 		p := start(t, tc.environ)
 		if code := p.exit(t); code != 1 || !strings.Contains(p.out.String(), tc.want) {

@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/oip"
+	"github.com/faas-gpu/faas-gpu/watchdog/call"
 )
 
 // alive is nil while requests are taken.
@@ -67,7 +69,8 @@ func (s *Server) serveReady(w http.ResponseWriter, r *http.Request) {
 	s.askFunction(w, r)
 }
 
-// askFunction lets the function itself say whether it is ready.
+// askFunction lets the function itself say whether it is ready. It has the time
+// of a request for that, counts as none, and needs no room below max_inflight.
 func (s *Server) askFunction(w http.ResponseWriter, r *http.Request) {
 	path, err := url.Parse(s.Config.ReadyPath)
 	if err != nil {
@@ -76,7 +79,8 @@ func (s *Server) askFunction(w http.ResponseWriter, r *http.Request) {
 	}
 	ask := r.Clone(r.Context())
 	ask.URL, ask.RequestURI = path, s.Config.ReadyPath
-	s.Function.ServeHTTP(w, ask)
+	c := call.New(ask, s.inferer(), s.Config.SecretsDir)
+	s.run(newResponse(w, c, time.Now()), ask, s.Function.ServeHTTP)
 }
 
 // serveCache says where the function's models are.

@@ -88,7 +88,7 @@ func (s *Server) serveFunction(w http.ResponseWriter, r *http.Request) {
 	c := call.New(r, s.inferer(), s.Config.SecretsDir)
 	resp := newResponse(w, c, time.Now())
 	defer s.record(r, resp)
-	s.run(resp, r)
+	s.run(resp, r, s.route)
 }
 
 // serveLimited runs the handler unless max_inflight others are running.
@@ -114,7 +114,7 @@ func (s *Server) inferer() call.Inferer {
 
 // run gives the handler its time. No goroutine waits for the end of it: the
 // context's timer starts one then, which answers in the handler's place.
-func (s *Server) run(resp *response, r *http.Request) {
+func (s *Server) run(resp *response, r *http.Request, handle http.HandlerFunc) {
 	limit := timeLimit(s.Config, r.Header)
 	ctx, cancel := context.WithTimeout(call.With(r.Context(), resp.call), limit)
 	defer cancel()
@@ -132,7 +132,7 @@ func (s *Server) run(resp *response, r *http.Request) {
 		}
 	}()
 	defer s.recoverPanic(resp, r)
-	s.route(resp, r.WithContext(ctx))
+	handle(resp, r.WithContext(ctx))
 	resp.finish(ctx, limit)
 }
 

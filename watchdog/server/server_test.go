@@ -135,6 +135,13 @@ func TestReadyAsksTheFunction(t *testing.T) {
 	if resp, body := f.get(t, "/_/ready"); resp.StatusCode != http.StatusTeapot || body != "/up?x=1" {
 		t.Errorf("ready is %d, %q", resp.StatusCode, body)
 	}
+	if got := metric(t, f.reg, "http_requests_total", "418", "get"); got != 0 {
+		t.Errorf("the probe counts as %v requests", got)
+	}
+	hangs := start(t, func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "ready_path=/up", "exec_timeout=20ms")
+	if resp, _ := hangs.get(t, "/_/ready"); resp.StatusCode != http.StatusGatewayTimeout {
+		t.Errorf("ready of a function that hangs is %d", resp.StatusCode)
+	}
 }
 
 func TestNotReadyUntilListeningAndModels(t *testing.T) {
