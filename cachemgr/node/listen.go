@@ -89,7 +89,9 @@ func (c Config) tlsConfig() (*tls.Config, error) {
 	settings := &tls.Config{
 		MinVersion:   tls.VersionTLS13,
 		Certificates: []tls.Certificate{pair},
-		NextProtos:   []string{"h2", "http/1.1"},
+		// No HTTP/2: there a handler's buffers may be read after its Write, and
+		// ours are used for the next request.
+		NextProtos: []string{"http/1.1"},
 	}
 	if c.TLSClientCA == "" {
 		return settings, nil

@@ -34,7 +34,7 @@ var (
 	errOutputTooLarge = errors.New("outputs too large")
 )
 
-// statusClientGone is for the log and the metrics: nobody reads the answer.
+// statusClientGone is for the metrics: nobody reads the answer.
 const statusClientGone = 499
 
 // retryAfter is how long a caller is told to wait, in whole seconds: until a
@@ -58,21 +58,21 @@ func httpStatus(err error) int {
 }
 
 // statusOf is searched in order: a model that failed because its file is bad is
-// a bad model.
+// a bad model, one whose loading took too long failed.
 var statusOf = []struct {
 	err    error
 	status int
 }{
-	{context.Canceled, statusClientGone},
-	{context.DeadlineExceeded, http.StatusGatewayTimeout},
-
 	{cachemgr.ErrUnknownModel, http.StatusNotFound},
 	{cachemgr.ErrTooLarge, http.StatusInternalServerError},
 	{engine.ErrBadModel, http.StatusInternalServerError},
+	{cachemgr.ErrFailed, http.StatusServiceUnavailable},
+
+	{context.Canceled, statusClientGone},
+	{context.DeadlineExceeded, http.StatusGatewayTimeout},
 	{engine.ErrBadInput, http.StatusBadRequest},
 	{cachemgr.ErrOverloaded, http.StatusServiceUnavailable},
 	{cachemgr.ErrClosed, http.StatusServiceUnavailable},
-	{cachemgr.ErrFailed, http.StatusServiceUnavailable},
 	{engine.ErrNoMemory, http.StatusServiceUnavailable},
 	{engine.ErrDeviceLost, http.StatusServiceUnavailable},
 	{engine.ErrUnavailable, http.StatusServiceUnavailable},
@@ -106,8 +106,8 @@ var statusOf = []struct {
 // fail answers with the error body of the Open Inference Protocol.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status := httpStatus(err)
-	if status == statusClientGone {
-		return
+	if status == statusClientGone && r.Context().Err() == nil {
+		status = http.StatusServiceUnavailable // not the client, but a part of the node ended it
 	}
 	level := slog.LevelDebug // refusals are counted, and may be many
 	if status >= http.StatusInternalServerError && status != http.StatusServiceUnavailable {

@@ -32,11 +32,13 @@ func TestManagerErrorsBecomeStatuses(t *testing.T) {
 		{engine.ErrNoMemory, 503, true, reasonRejected},
 		{wrap(cachemgr.ErrFailed, errors.New("x")), 503, true, reasonBackend},
 		{wrap(cachemgr.ErrFailed, engine.ErrBadModel), 500, false, reasonBackend},
+		{wrap(cachemgr.ErrFailed, context.DeadlineExceeded), 503, true, reasonBackend},
 		{engine.ErrBadModel, 500, false, reasonBackend},
 		{cachemgr.ErrTooLarge, 500, false, reasonBackend},
 		{engine.ErrDeviceLost, 503, true, reasonRejected},
 		{engine.ErrUnavailable, 503, true, reasonRejected},
 		{context.DeadlineExceeded, 504, false, reasonCanceled},
+		{context.Canceled, 503, true, reasonCanceled}, // and the client is still there
 		{errors.New("anything else"), 500, false, reasonBackend},
 	} {
 		m := newFakeManager()

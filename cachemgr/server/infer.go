@@ -60,7 +60,7 @@ func (c *call) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer func() { c.server.memory.give(c.reserved) }()
-	if err := c.reserve(c.server.bodySize(r)); err != nil {
+	if err := c.reserve(c.server.requestRoom(r)); err != nil {
 		return err
 	}
 	if c.request, err = c.server.readRequest(w, r); err != nil {
@@ -71,7 +71,7 @@ func (c *call) serve(w http.ResponseWriter, r *http.Request) error {
 	defer cancel()
 	defer func() { c.outputs.release() }()
 	if err := c.run(ctx, engine.DeviceID(r.Header.Get(api.HeaderDeviceHint))); err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return fmt.Errorf("model %q: no answer within %v: %w", c.entry.offer.Name, limit, err)
 		}
 		return fmt.Errorf("model %q: %w", c.entry.offer.Name, err)
@@ -179,6 +179,16 @@ func timeLeft(h http.Header, limit time.Duration) (time.Duration, error) {
 		return 0, fmt.Errorf("%s is %s: %w", api.HeaderDeadline, v, context.DeadlineExceeded)
 	}
 	return min(left, limit), nil
+}
+
+// requestRoom is the memory that a request's body takes, in bytes. An element in
+// JSON can be two characters and become eight bytes.
+func (s *Server) requestRoom(r *http.Request) int64 {
+	size := s.bodySize(r)
+	if r.Header.Get(oip.HeaderLength) == "" {
+		size += min(4*size, s.limits.Body)
+	}
+	return size
 }
 
 // readRequest reads the body. What it returns has to be released.

@@ -16,8 +16,8 @@ func TestMemoryOfRequestsIsBounded(t *testing.T) {
 		<-proceed
 		return double(ctx, r)
 	}
-	// A request takes its body, and 64 bytes for its output.
-	s, h := newServer(t, m, Limits{InFlight: int64(len(four)) + 64 + 10})
+	// A request takes its body as text and as elements, and 64 bytes for its output.
+	s, h := newServer(t, m, Limits{InFlight: 5*int64(len(four)) + 64 + 10})
 	first := make(chan int, 1)
 	go func() {
 		resp, _ := send(t, "POST", h.URL+inferPath, four)
