@@ -84,11 +84,11 @@ func startFunction(t *testing.T, socket string, environ ...string) *process {
 			t.Fatal(err)
 		}
 	}
-	port := freePort(t)
+	port, metricsPort := freePorts(t)
 	p := &process{cmd: exec.Command(os.Args[0]), dir: dir, url: "http://127.0.0.1:" + port, done: make(chan error, 1)}
 	p.cmd.Dir = dir
 	// The race detector would have every process sleep a second at its end.
-	p.cmd.Env = append([]string{asFunction + "=1", "GORACE=atexit_sleep_ms=0", "port=" + port, "bind=127.0.0.1", "metrics_port=" + freePort(t), "TMPDIR=" + dir,
+	p.cmd.Env = append([]string{asFunction + "=1", "GORACE=atexit_sleep_ms=0", "port=" + port, "bind=127.0.0.1", "metrics_port=" + metricsPort, "TMPDIR=" + dir,
 		"secret_mount_path=" + dir, "cachemgr_socket=" + socket, "log_file=" + p.log()}, environ...)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -103,15 +103,19 @@ func startFunction(t *testing.T, socket string, environ ...string) *process {
 
 func (p *process) log() string { return filepath.Join(p.dir, "log") }
 
-func freePort(t *testing.T) string {
+// freePorts are two ports that are free and differ.
+func freePorts(t *testing.T) (string, string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var ports [2]string
+	for i := range ports {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		ports[i] = strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
 	}
-	defer ln.Close()
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	return port
+	return ports[0], ports[1]
 }
 
 func (p *process) await(t *testing.T, path string, status int) (*http.Response, string) {

@@ -131,24 +131,30 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-func freePort(t *testing.T) string {
+// freePorts are two ports that are free and differ.
+func freePorts(t *testing.T) (string, string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var ports [2]string
+	for i := range ports {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		ports[i] = strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
 	}
-	defer ln.Close()
-	return strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
+	return ports[0], ports[1]
 }
 
 func start(t *testing.T, environ ...string) *process {
 	t.Helper()
-	dir, port := t.TempDir(), freePort(t)
+	dir := t.TempDir()
+	port, metricsPort := freePorts(t)
 	p := &process{cmd: exec.Command(os.Args[0]), dir: dir, url: "http://127.0.0.1:" + port, out: &output{}, done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, p.out, p.out
 	// The race detector would have every process sleep a second at its end.
 	p.cmd.Env = append([]string{asWatchdog + "=1", "GORACE=atexit_sleep_ms=0", "PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir,
-		"port=" + port, "bind=127.0.0.1", "metrics_port=" + freePort(t), "mode=http",
+		"port=" + port, "bind=127.0.0.1", "metrics_port=" + metricsPort, "mode=http",
 		"fprocess=" + os.Args[0] + " " + asServer, "upstream_url=http://127.0.0.1:0"}, environ...)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

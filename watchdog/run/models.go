@@ -60,8 +60,11 @@ func (w *watchdog) startModels(ctx context.Context, registry prometheus.Register
 }
 
 // checkSelections finds models that are to be preloaded or pinned and are not
-// there.
+// there. One that is there and broken is reported as that.
 func (w *watchdog) checkSelections(folder *models.Folder) error {
+	if len(folder.Problems) > 0 {
+		return nil
+	}
 	for variable, selection := range map[string]config.Selection{"preload": w.Preload, "pin": w.Pin} {
 		for _, name := range selection.Names {
 			if !slices.Contains(folder.Names(), name) {
