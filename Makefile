@@ -46,12 +46,12 @@ build: $(PROGRAMS) ## Build our programs into .build/bin
 deps: $(ONNXRUNTIME_LIB) $(FAAS_CLI) ## Install what the programs need: ONNX Runtime, faas-cli
 
 lint:
-	@echo "gofmt"; unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	@echo "gofmt"; unformatted=$$(gofmt -l $$(find . -path ./.build -prune -o -name '*.go' -print)); \
 	 [ -z "$$unformatted" ] || { echo "not formatted (gofmt -w):" $$unformatted >&2; exit 1; }
 	@echo "go vet"; go vet ./...
 
 unit: build deps
-	@echo "go test -race"; go test -race ./...
+	@echo "go test -race"; go test -race -timeout 5m ./...
 
 clean: ## Remove everything that was downloaded or built
 	rm -rf $(BUILD)

@@ -14,6 +14,7 @@ type cli struct {
 	program string
 	envFile string
 	dir     string
+	environ []string
 	out     io.Writer // for the person who watches
 	log     io.Writer // everything
 }
@@ -48,6 +49,7 @@ func (c *cli) runWith(ctx context.Context, show func(string) bool, args, typed s
 	words := append([]string{"-c", `. "$0" && exec "$@"`, c.envFile, c.program}, strings.Fields(args)...)
 	cmd := exec.CommandContext(ctx, "sh", words...)
 	cmd.Dir = c.dir
+	cmd.Env = c.environ
 	cmd.Stdin = bytes.NewReader(stdin)
 	output, err := cmd.CombinedOutput()
 	fmt.Fprintf(c.log, "$ faas-cli %s %s\n%s\n", args, typed, output)

@@ -75,7 +75,16 @@ func (d *demo) prepare(context.Context) (err error) {
 	if d.log, err = os.Create(filepath.Join(d.cfg.dir, "faas-cli.log")); err != nil {
 		return err
 	}
-	d.cli = &cli{program: d.cfg.cli, dir: work, out: d.out, log: d.log}
+	// git refuses to clone a checkout that belongs to somebody else, which it may
+	// where this runs in a container.
+	gitConfig := filepath.Join(d.cfg.dir, "gitconfig")
+	if err := os.WriteFile(gitConfig, fmt.Appendf(nil, "[safe]\n\tdirectory = %q\n", "*"), 0o644); err != nil {
+		return err
+	}
+	d.cli = &cli{
+		program: d.cfg.cli, dir: work, out: d.out, log: d.log,
+		environ: append(os.Environ(), "GIT_CONFIG_GLOBAL="+gitConfig),
+	}
 	if d.functions, err = newFunctions(d.cfg.seed); err != nil {
 		return err
 	}
