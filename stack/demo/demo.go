@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -69,7 +70,10 @@ func (d *demo) run(ctx context.Context) (res result, err error) {
 // prepare makes the folder, the models, and the answers that are right.
 func (d *demo) prepare(context.Context) (err error) {
 	work := filepath.Join(d.cfg.dir, "functions")
-	if err := errors.Join(os.RemoveAll(d.cfg.dir), os.MkdirAll(work, 0o755)); err != nil {
+	if err := emptyFolder(d.cfg.dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(work, 0o755); err != nil {
 		return err
 	}
 	if d.log, err = os.Create(filepath.Join(d.cfg.dir, "faas-cli.log")); err != nil {
@@ -90,6 +94,27 @@ func (d *demo) prepare(context.Context) (err error) {
 	}
 	fmt.Fprintf(d.out, "Computing what %d functions should answer, with ONNX Runtime alone.\n", len(d.functions))
 	return answer(d.cfg.library, d.functions)
+}
+
+// marker is in every folder that the demo has made.
+const marker = ".faas-gpu-demo"
+
+// emptyFolder makes an empty folder for the demo. One that has files which are
+// not the demo's is left alone.
+func emptyFolder(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if len(entries) > 0 {
+		if _, err := os.Stat(filepath.Join(dir, marker)); err != nil {
+			return fmt.Errorf("%s holds files that are not the demo's: set demo_dir to a folder of its own", dir)
+		}
+	}
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, marker), nil, 0o644)
 }
 
 // start starts the stack and logs in.

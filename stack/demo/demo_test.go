@@ -224,3 +224,24 @@ func TestRunSaysWhyItFailed(t *testing.T) {
 		}
 	}
 }
+
+func TestEmptyFolderSparesWhatIsNotTheDemos(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "demo")
+	for range 2 { // missing, then the demo's own
+		if err := emptyFolder(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "left"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, marker)); err != nil {
+		t.Fatal(err)
+	}
+	if err := emptyFolder(dir); err == nil || !strings.Contains(err.Error(), "demo_dir") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "left")); err != nil {
+		t.Error("a file that is not the demo's is gone")
+	}
+}
