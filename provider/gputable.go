@@ -34,8 +34,9 @@ func (g gpuReport) table(out io.Writer) {
 			head = strings.Repeat("\t", strings.Count(head, "\t"))
 		}
 	}
+	fmt.Fprintln(w)
 	for _, line := range g.Warnings {
-		fmt.Fprintln(w, "\nwarning:", line)
+		fmt.Fprintln(w, "warning:", line)
 	}
 	for _, line := range g.Unenforced {
 		fmt.Fprintln(w, "not enforced:", line)
