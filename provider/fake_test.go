@@ -100,7 +100,7 @@ func (f *fakeRuntime) Create(_ context.Context, d runtime.Deployment) error {
 			return nil, fmt.Errorf("image missing: %w", runtime.ErrInvalid)
 		}
 		f.uid++
-		return &runtime.Function{Deployment: d, UID: fmt.Sprint(f.uid), Desired: d.Replicas, Replicas: f.replicas(d.Replicas)}, nil
+		return &runtime.Function{Deployment: d, UID: fmt.Sprint(f.uid), Revisions: []string{fmt.Sprint(f.uid)}, Desired: d.Replicas, Replicas: f.replicas(d.Replicas)}, nil
 	})
 }
 

@@ -93,15 +93,20 @@ func (p *Provider) report() gpuReport {
 		Warnings: slices.Concat([]string{}, info.Warnings), Unenforced: slices.Concat([]string{}, info.Unenforced),
 	}
 	byFunction := make(map[api.FunctionRef]*functionReport)
+	var functions []*functionReport
 	for id, f := range p.cfg.Runtime.Snapshot().Functions {
-		byFunction[api.FunctionRef{Namespace: id.Namespace, Name: id.Name, UID: f.UID}] = p.describe(id, f)
+		described := p.describe(id, f)
+		functions = append(functions, described)
+		for _, ref := range revisions(id, f) {
+			byFunction[ref] = described
+		}
 	}
 	for _, node := range report.Nodes {
 		for _, m := range node.Models {
 			addModel(byFunction, node.Node, m)
 		}
 	}
-	for _, f := range byFunction {
+	for _, f := range functions {
 		report.Functions = append(report.Functions, *f)
 	}
 	slices.SortFunc(report.Functions, func(a, b functionReport) int {
@@ -120,7 +125,7 @@ func (p *Provider) describe(id runtime.ID, f *runtime.Function) *functionReport 
 
 // addModel adds a node's model to every function that has it, its counts once.
 func addModel(functions map[api.FunctionRef]*functionReport, node string, m api.ModelStatus) {
-	counted := make(map[api.FunctionRef]bool, len(m.Names))
+	counted := make(map[*functionReport]bool, len(m.Names))
 	for _, n := range m.Names {
 		f := functions[n.Function]
 		if f == nil {
@@ -130,14 +135,28 @@ func addModel(functions map[api.FunctionRef]*functionReport, node string, m api.
 			Name: n.Name, Version: n.Version, Digest: m.Digest, Node: node,
 			Bytes: m.Bytes, Staged: m.Staged, Instances: m.Instances,
 		})
-		if counted[n.Function] {
+		if counted[f] {
 			continue
 		}
-		counted[n.Function] = true
+		counted[f] = true
 		f.Hits += m.Stats.Hits
 		f.Swaps += m.Stats.Swaps
 		f.Loads += m.Stats.Loads
 		f.Failures += m.Stats.Failures
 		f.Evictions += m.Stats.Evictions
 	}
+}
+
+// addName adds a model under one of its names, once: during an update both
+// revisions of a function have it.
+func (f *functionReport) addName(n api.ModelName, node string, m api.ModelStatus) {
+	for _, have := range f.Models {
+		if have.Name == n.Name && have.Version == n.Version && have.Digest == m.Digest && have.Node == node {
+			return
+		}
+	}
+	f.Models = append(f.Models, modelReport{
+		Name: n.Name, Version: n.Version, Digest: m.Digest, Node: node,
+		Bytes: m.Bytes, Staged: m.Staged, Instances: m.Instances,
+	})
 }

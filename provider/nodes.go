@@ -140,15 +140,25 @@ func (n *node) put(ctx context.Context, at time.Time, refs []api.FunctionRef) er
 	return n.client.PutReferences(ctx, api.References{Generation: n.generation, At: at, Functions: refs})
 }
 
-// references lists the functions of a snapshot in a fixed order.
+// references lists the functions of a snapshot in a fixed order, with all of
+// their revisions: one that is being replaced needs its models to its end.
 func references(s *runtime.Snapshot) []api.FunctionRef {
 	refs := make([]api.FunctionRef, 0, len(s.Functions))
 	for id, f := range s.Functions {
-		refs = append(refs, api.FunctionRef{Namespace: id.Namespace, Name: id.Name, UID: f.UID})
+		refs = append(refs, revisions(id, f)...)
 	}
 	slices.SortFunc(refs, func(a, b api.FunctionRef) int {
-		return either(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
 	})
+	return refs
+}
+
+// revisions is what nodes know a function as.
+func revisions(id runtime.ID, f *runtime.Function) []api.FunctionRef {
+	refs := make([]api.FunctionRef, len(f.Revisions))
+	for i, revision := range f.Revisions {
+		refs[i] = api.FunctionRef{Namespace: id.Namespace, Name: id.Name, UID: revision}
+	}
 	return refs
 }
 

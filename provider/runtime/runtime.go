@@ -106,10 +106,15 @@ type Snapshot struct {
 // Function is one function as it is now.
 type Function struct {
 	Deployment Deployment
-	UID        string // of this deployment of the name; a new one after Delete and Create
-	CreatedAt  time.Time
-	Desired    int
-	Replicas   []Replica // of the present and, during an update, of the former deployment
+	UID        string // of the function; a new one after Delete and Create
+	// Revisions name the deployments of the function that still have processes,
+	// those that are leaving included. The first is the present one, processes or
+	// not; Create and Update each make a new one. It is what a replica's token
+	// says: during an update, old and new replicas keep their own models.
+	Revisions []string
+	CreatedAt time.Time
+	Desired   int
+	Replicas  []Replica // of the present and, during an update, of the former deployment
 	// Problem says in words why replicas are missing ("image not found: …",
 	// "exited with status 2, restarted in 4s"); "" if nothing is wrong.
 	Problem string
@@ -154,8 +159,9 @@ type Token struct {
 // have this name.
 const TokenFile = "faas-gpu-token"
 
-// TokenSource makes tokens.
-type TokenSource func(id ID, uid string) (Token, error)
+// TokenSource makes the tokens of a revision's replicas. A token is made after a
+// Snapshot has shown its revision.
+type TokenSource func(id ID, revision string) (Token, error)
 
 var (
 	ErrNotFound = errors.New("not found")

@@ -88,8 +88,8 @@ func Signer(dir string) (*token.Signer, error) {
 
 // FunctionTokens makes the tokens that a runtime gives to functions.
 func FunctionTokens(s *token.Signer) runtime.TokenSource {
-	return func(id runtime.ID, uid string) (runtime.Token, error) {
-		raw, expires, err := s.Function(api.FunctionRef{Namespace: id.Namespace, Name: id.Name, UID: uid}, tokenLife)
+	return func(id runtime.ID, revision string) (runtime.Token, error) {
+		raw, expires, err := s.Function(api.FunctionRef{Namespace: id.Namespace, Name: id.Name, UID: revision}, tokenLife)
 		return runtime.Token{Value: []byte(raw), Expires: expires}, err
 	}
 }

@@ -43,13 +43,13 @@ type function struct {
 	replicas []*replica // in the order of their start
 	finished []*replicaRecord
 	backoff  backoff
-	failure  string // how the last replica failed, "" once all are ready again
-	token    token
+	failure  string        // how the last replica failed, "" once all are ready again
+	tokens   map[int]token // by revision
 	shown    shown
 }
 
 func newFunction(r *Runtime, id runtime.ID, uid string, w *want) *function {
-	f := &function{rt: r, id: id, uid: uid, wake: make(chan struct{}, 1), events: make(chan func())}
+	f := &function{rt: r, id: id, uid: uid, wake: make(chan struct{}, 1), events: make(chan func()), tokens: map[int]token{}}
 	f.want.Store(w)
 	f.logs.Store(&[]logSource{})
 	return f
@@ -138,7 +138,7 @@ func (f *function) step() time.Time {
 		actions, next := plan(now, desired, f.backoff.until, f.views())
 		if len(actions) == 0 {
 			f.show(desired)
-			return earliest(next, f.renewToken(now))
+			return earliest(next, f.renewTokens(now))
 		}
 		for _, a := range actions {
 			f.carryOut(a, w.record, now)
@@ -184,7 +184,7 @@ func (f *function) signal(r *replica, s syscall.Signal) {
 
 func (f *function) start(record *functionRecord) {
 	began := time.Now()
-	value, err := f.currentToken(began)
+	value, err := f.currentToken(record.Revision, began)
 	var r *replica
 	if err == nil {
 		r, err = f.rt.launch(record, value)

@@ -186,10 +186,12 @@ func (r *Runtime) edit(ctx context.Context, id runtime.ID, change func(*function
 		if release != nil {
 			next.release = release
 		}
-		f.set(next)
+		// Shown before it is acted upon: see runtime.TokenSource.
 		r.board.change(id, f.uid, func(shown *runtime.Function) {
 			shown.Deployment, shown.Desired = record.Deployment, record.Desired
+			shown.Revisions = revisions(revisionName(f.uid, record.Revision), shown.Revisions)
 		})
+		f.set(next)
 		if release != nil {
 			old.release()
 		}

@@ -10,8 +10,10 @@ import (
 
 // shown is what was last published of a function's replicas.
 type shown struct {
-	replicas []shownReplica
-	problem  string
+	replicas  []shownReplica
+	revisions []string // running
+	present   int      // revision
+	problem   string
 }
 
 type shownReplica struct {
@@ -24,6 +26,7 @@ func (f *function) public() *runtime.Function {
 	record := f.want.Load().record
 	return &runtime.Function{
 		Deployment: record.Deployment, UID: f.uid, CreatedAt: record.CreatedAt, Desired: record.Desired,
+		Revisions: []string{revisionName(f.uid, record.Revision)},
 	}
 }
 
@@ -42,14 +45,36 @@ func (f *function) show(desired int) {
 			Ready: r.health.ready, Started: r.record.Started, Usage: r.usage,
 		})
 	}
+	for _, revision := range f.runningRevisions() {
+		next.revisions = append(next.revisions, revisionName(f.uid, revision))
+	}
+	next.present = f.revision
 	next.problem = f.problem(desired)
-	if slices.Equal(next.replicas, f.shown.replicas) && next.problem == f.shown.problem {
+	if next.equal(f.shown) {
 		return
 	}
 	f.shown = next
 	f.rt.board.change(f.id, f.uid, func(shown *runtime.Function) {
 		shown.Replicas, shown.Problem = replicas, next.problem
+		// An update may have shown a later present one meanwhile.
+		shown.Revisions = revisions(shown.Revisions[0], next.revisions)
 	})
+}
+
+func (s shown) equal(t shown) bool {
+	return slices.Equal(s.replicas, t.replicas) && slices.Equal(s.revisions, t.revisions) &&
+		s.present == t.present && s.problem == t.problem
+}
+
+// revisions lists the present one and then the others.
+func revisions(present string, others []string) []string {
+	list := []string{present}
+	for _, r := range others {
+		if r != present {
+			list = append(list, r)
+		}
+	}
+	return list
 }
 
 // problem says why replicas are missing. A failure is forgotten once none are.

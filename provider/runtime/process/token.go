@@ -2,6 +2,9 @@ package process
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
@@ -11,47 +14,69 @@ import (
 // again.
 const tokenRetry = 5 * time.Second
 
-// token of a function, for all its replicas.
+// token of a revision, for all its replicas.
 type token struct {
 	value []byte
 	renew time.Time // at half its life
 }
 
-// currentToken returns the function's token, a new one if it is time; nil if
+// currentToken returns the token of a revision, a new one if it is time; nil if
 // functions get none.
-func (f *function) currentToken(now time.Time) ([]byte, error) {
-	if f.rt.config.Tokens == nil || now.Before(f.token.renew) && f.token.value != nil {
-		return f.token.value, nil
+func (f *function) currentToken(revision int, now time.Time) ([]byte, error) {
+	known := f.tokens[revision]
+	if f.rt.config.Tokens == nil || now.Before(known.renew) && known.value != nil {
+		return known.value, nil
 	}
-	t, err := f.rt.config.Tokens(f.id, f.uid)
+	t, err := f.rt.config.Tokens(f.id, revisionName(f.uid, revision))
 	if err != nil {
 		return nil, fmt.Errorf("make a token: %w", err)
 	}
-	f.token = token{t.Value, renewal(now, t)}
+	f.tokens[revision] = token{t.Value, renewal(now, t)}
 	// All get the new one: it is the last of which the renewal is known.
 	for _, r := range f.replicas {
+		if r.record.Revision != revision {
+			continue
+		}
 		if err := f.rt.deliverToken(r, t.Value); err != nil {
 			return nil, fmt.Errorf("deliver a token: %w", err)
 		}
 	}
-	return f.token.value, nil
+	return t.Value, nil
 }
 
-// renewToken keeps the tokens of running replicas fresh and returns when to do
+// renewTokens keeps the tokens of running replicas fresh and returns when to do
 // so again. Replicas that were adopted get a new one at once.
-func (f *function) renewToken(now time.Time) time.Time {
-	if len(f.replicas) == 0 || f.rt.config.Tokens == nil || f.want.Load().deleted {
+func (f *function) renewTokens(now time.Time) (next time.Time) {
+	if f.rt.config.Tokens == nil || f.want.Load().deleted {
 		return time.Time{}
 	}
-	if now.Before(f.token.renew) {
-		return f.token.renew
+	revisions := f.runningRevisions()
+	maps.DeleteFunc(f.tokens, func(revision int, _ token) bool { return !slices.Contains(revisions, revision) })
+	for _, revision := range revisions {
+		if _, err := f.currentToken(revision, now); err != nil {
+			f.rt.config.Log.Error("renew a function's token", "function", f.id, "err", err)
+			f.tokens[revision] = token{f.tokens[revision].value, now.Add(tokenRetry)}
+		}
+		if renew := f.tokens[revision].renew; next.IsZero() || renew.Before(next) {
+			next = renew
+		}
 	}
-	if _, err := f.currentToken(now); err != nil {
-		f.rt.config.Log.Error("renew a function's token", "function", f.id, "err", err)
-		f.token.renew = now.Add(tokenRetry)
-	}
-	return f.token.renew
+	return next
 }
+
+// runningRevisions are those that still have replicas, leaving ones included.
+func (f *function) runningRevisions() []int {
+	var revisions []int
+	for _, r := range f.replicas {
+		if !slices.Contains(revisions, r.record.Revision) {
+			revisions = append(revisions, r.record.Revision)
+		}
+	}
+	return revisions
+}
+
+// revisionName is what a revision is called outside.
+func revisionName(uid string, revision int) string { return uid + "." + strconv.Itoa(revision) }
 
 // renewal is half the life of a token, and never at once.
 func renewal(now time.Time, t runtime.Token) time.Time {

@@ -119,6 +119,6 @@ func serveSecret(w http.ResponseWriter, r *http.Request) {
 }
 
 // Token is a runtime.TokenSource: the suite expects its tokens in replicas.
-func Token(id runtime.ID, uid string) (runtime.Token, error) {
-	return runtime.Token{Value: []byte("token of " + id.String() + " " + uid), Expires: time.Now().Add(time.Hour)}, nil
+func Token(id runtime.ID, revision string) (runtime.Token, error) {
+	return runtime.Token{Value: []byte("token of " + id.String() + " " + revision), Expires: time.Now().Add(time.Hour)}, nil
 }

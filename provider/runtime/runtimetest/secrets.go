@@ -93,7 +93,21 @@ func (s *suite) token(t *testing.T) {
 	d := s.deployment("token", 1)
 	s.create(t, d)
 	f := s.ready(t, "token", 1)
-	want, err := Token(d.ID, f.UID)
+	s.wantToken(t, f)
+	if err := s.rt.Update(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	first := f.Revisions[0]
+	f = s.wait(t, "token", "the former revision gone", func(f *runtime.Function) bool {
+		return f.Revisions[0] != first && len(f.Revisions) == 1 && len(f.Replicas) == 1 && f.Replicas[0].Ready
+	})
+	s.wantToken(t, f)
+}
+
+// wantToken reads the token of a function's one replica.
+func (s *suite) wantToken(t *testing.T, f *runtime.Function) {
+	t.Helper()
+	want, err := Token(f.Deployment.ID, f.Revisions[0])
 	if err != nil {
 		t.Fatal(err)
 	}
