@@ -1,12 +1,12 @@
 # The images of faas-gpu:
 #
-#   docker build --target provider       -t ghcr.io/faas-gpu/gpu-provider .
-#   docker build --target cachemgrd      -t ghcr.io/faas-gpu/cachemgrd .
-#   docker build --target fwatchdog      -t ghcr.io/faas-gpu/fwatchdog .        for templates of other languages
-#   docker build --target go-trt-builder -t ghcr.io/faas-gpu/go-trt-builder .   for the template go-trt
+#   docker build --target provider       -t faas-gpu/gpu-provider .
+#   docker build --target cachemgrd      -t faas-gpu/cachemgrd .
+#   docker build --target fwatchdog      -t faas-gpu/fwatchdog .        for templates of other languages
+#   docker build --target go-trt-builder -t faas-gpu/go-trt-builder .   for the template go-trt
 ARG GO_IMAGE=golang:1.26-bookworm
-ARG STATIC_IMAGE=gcr.io/distroless/static-debian12:latest
-ARG CC_IMAGE=gcr.io/distroless/cc-debian12:latest
+# With glibc and libstdc++, for ONNX Runtime.
+ARG RUNTIME_IMAGE=debian:12-slim
 
 FROM ${GO_IMAGE} AS source
 WORKDIR /usr/src/faas-gpu
@@ -32,13 +32,13 @@ RUN go build -trimpath ./watchdog/...
 FROM scratch AS fwatchdog
 COPY --from=static-programs /out/fwatchdog /fwatchdog
 
-FROM ${STATIC_IMAGE} AS provider
+FROM ${RUNTIME_IMAGE} AS provider
 COPY --from=static-programs /out/gpu-provider /usr/bin/gpu-provider
 ENV port=8081
 EXPOSE 8081
 ENTRYPOINT ["/usr/bin/gpu-provider"]
 
-FROM ${CC_IMAGE} AS cachemgrd
+FROM ${RUNTIME_IMAGE} AS cachemgrd
 COPY --from=cgo-programs /out/cachemgrd /usr/bin/cachemgrd
 COPY --from=onnxruntime /out/onnxruntime /usr/lib/onnxruntime
 ENV onnxruntime_library=/usr/lib/onnxruntime/libonnxruntime.so
