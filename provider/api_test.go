@@ -240,7 +240,7 @@ func FuzzTarget(f *testing.F) {
 	f.Add("/function/..")
 	f.Add("/function/a.b.c//")
 	f.Fuzz(func(t *testing.T, path string) {
-		r, err := http.NewRequest("GET", path, nil)
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n")))
 		if err != nil || !strings.HasPrefix(r.URL.Path, prefixFunction) {
 			return
 		}

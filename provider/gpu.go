@@ -131,10 +131,7 @@ func addModel(functions map[api.FunctionRef]*functionReport, node string, m api.
 		if f == nil {
 			continue // deleted; the node has not been told yet
 		}
-		f.Models = append(f.Models, modelReport{
-			Name: n.Name, Version: n.Version, Digest: m.Digest, Node: node,
-			Bytes: m.Bytes, Staged: m.Staged, Instances: m.Instances,
-		})
+		f.addName(n, node, m)
 		if counted[f] {
 			continue
 		}

@@ -164,13 +164,20 @@ func TestNodesAreToldWhichFunctionsExist(t *testing.T) {
 func TestReportAddsUpModels(t *testing.T) {
 	b := start(t, newFakeRuntime())
 	b.deployed(t, nil, 1)
-	ref := api.FunctionRef{Namespace: "openfaas-fn", Name: "digits", UID: "1"}
+	id := runtime.ID{Namespace: "openfaas-fn", Name: "digits"}
+	b.rt.change(id, func(was *runtime.Function) (*runtime.Function, error) {
+		now := *was
+		now.Revisions = []string{"2", "1"} // an update is under way
+		return &now, nil
+	})
+	ref, next := api.FunctionRef{Namespace: "openfaas-fn", Name: "digits", UID: "2"}, api.FunctionRef{Namespace: "openfaas-fn", Name: "digits", UID: "1"}
 	gone := api.FunctionRef{Namespace: "openfaas-fn", Name: "gone", UID: "0"}
 	n := NewNodes(map[string]NodeClient{"a": nil}, slog.New(slog.DiscardHandler))
 	n.nodes[0].view.Store((&NodeView{}).apply(api.NodeStatus{Full: true, Node: "n1", Host: &api.PoolStatus{Used: 1 << 30, Budget: 2 << 30},
 		Devices: []api.DeviceStatus{{ID: "cpu", Engine: "onnxruntime", Budget: 3 << 20, Resident: 1536}},
 		Models: []api.ModelStatus{
-			model("x", 5, api.ModelName{Function: ref, Name: "m", Version: "1"}, api.ModelName{Function: ref, Name: "m", Version: "2"}),
+			model("x", 5, api.ModelName{Function: ref, Name: "m", Version: "1"}, api.ModelName{Function: ref, Name: "m", Version: "2"},
+				api.ModelName{Function: next, Name: "m", Version: "2"}),
 			model("y", 7, api.ModelName{Function: ref, Name: "k", Version: "1"}, api.ModelName{Function: gone, Name: "k", Version: "1"}),
 		}}))
 	b.cfg.Nodes = n
