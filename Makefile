@@ -13,6 +13,9 @@ export FAAS_GPU_SOURCE   := $(CURDIR)
 export FAAS_CLI          := $(BIN)/faas-cli
 export FAAS_GPU_WATCHDOG := $(BIN)/fwatchdog
 export tools_path        := $(SHIMS):$(BIN)
+# A Python with Triton's client, for one test.
+TRITON_CLIENT            := $(BUILD)/triton-client/installed
+export TRITON_PYTHON     := $(BUILD)/triton-client/bin/python
 
 # A working copy that somebody else owns is no error when programs are built.
 export GOFLAGS += -buildvcs=false
@@ -50,7 +53,7 @@ lint:
 	 [ -z "$$unformatted" ] || { echo "not formatted (gofmt -w):" $$unformatted >&2; exit 1; }
 	@echo "go vet"; go vet ./...
 
-unit: build deps
+unit: build deps $(TRITON_CLIENT)
 	@echo "go test -race"; go test -race -timeout 5m ./...
 
 clean: ## Remove everything that was downloaded or built
@@ -81,6 +84,10 @@ $(SHIMS)/docker: $(SOURCES) | check-tools
 
 $(ONNXRUNTIME_LIB): stack/deps/onnxruntime.sh | check-tools
 	@echo "install ONNX Runtime"; sh stack/deps/onnxruntime.sh $(@D) && touch $@
+
+$(TRITON_CLIENT): stack/e2e/requirements.txt | check-tools
+	@echo "install Triton's client"; rm -rf $(@D) && python3 -m venv $(@D) && \
+	 $(TRITON_PYTHON) -m pip install -q --disable-pip-version-check -r $< && touch $@
 
 # `go build` and not `go install`: see stack/tools/go.mod.
 $(FAAS_CLI): stack/tools/go.mod stack/tools/go.sum | check-tools

@@ -143,13 +143,14 @@ func Start(ctx context.Context, programs *Programs, opt Options) (*Lab, error) {
 	return l, nil
 }
 
-// Close removes all functions and stops the programs.
+// Close removes all functions, waits until their processes have ended, and stops
+// the programs.
 func (l *Lab) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	var errs []error
 	if l.Password != "" {
-		errs = append(errs, l.RemoveAll(ctx))
+		errs = append(errs, l.RemoveAll(ctx), l.awaitEnd(ctx))
 	}
 	for _, p := range []*Process{l.Provider, l.Cachemgr} {
 		if p.cmd != nil && p.cmd.Process != nil {

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,15 @@ import (
 
 // PIDs are the processes of a function's replicas.
 func (l *Lab) PIDs(name string) ([]int, error) {
+	pids, err := l.pids(func(function string) bool { return function == name })
+	if err == nil && len(pids) == 0 {
+		err = fmt.Errorf("%s has no process", name)
+	}
+	return pids, err
+}
+
+// pids are the processes of the functions picked by their names.
+func (l *Lab) pids(pick func(function string) bool) ([]int, error) {
 	files, err := filepath.Glob("/proc/[0-9]*/environ")
 	if err != nil {
 		return nil, err
@@ -18,7 +28,7 @@ func (l *Lab) PIDs(name string) ([]int, error) {
 	var pids []int
 	for _, file := range files {
 		environ := readEnviron(file)
-		if environ["OPENFAAS_NAME"] == name && strings.HasPrefix(environ["secret_mount_path"], l.Dir) {
+		if pick(environ["OPENFAAS_NAME"]) && strings.HasPrefix(environ["secret_mount_path"], l.Dir+"/") {
 			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
 			if err != nil {
 				return nil, err
@@ -26,10 +36,18 @@ func (l *Lab) PIDs(name string) ([]int, error) {
 			pids = append(pids, pid)
 		}
 	}
-	if len(pids) == 0 {
-		return nil, fmt.Errorf("%s has no process", name)
-	}
 	return pids, nil
+}
+
+// awaitEnd waits until no replica of any function runs.
+func (l *Lab) awaitEnd(ctx context.Context) error {
+	return Poll(ctx, func() error {
+		pids, err := l.pids(func(string) bool { return true })
+		if err == nil && len(pids) > 0 {
+			err = fmt.Errorf("processes %v of functions that were removed still run", pids)
+		}
+		return err
+	})
 }
 
 // Token is what a function shows to the cache manager.
