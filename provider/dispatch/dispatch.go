@@ -223,6 +223,9 @@ func (d *Dispatcher) step(now time.Time, e sched.Event, mine sched.RequestID) (o
 		case sched.Wake:
 			d.wake(a.Function)
 			continue
+		case sched.Alarm:
+			d.alarm(a)
+			continue
 		case sched.Dispatch:
 			o.lease = Lease{d: d, id: a.ID, Replica: a.Replica, Address: d.addresses[a.Replica], Device: a.Device}
 		case sched.Refuse:

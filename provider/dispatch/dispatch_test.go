@@ -181,11 +181,16 @@ func TestRetry(t *testing.T) {
 		if err := l.Retry(t.Context(), f); err != nil || l.Replica != "b" {
 			t.Fatalf("got %+v, %v", l, err)
 		}
-		if err := l.Retry(t.Context(), f); !errors.Is(err, ErrUnreachable) {
-			t.Errorf("got %v", err)
+		// Then a again, after a while; neither is ever reached.
+		began, err := time.Now(), error(nil)
+		for err == nil {
+			err = l.Retry(t.Context(), f)
+		}
+		if !errors.Is(err, ErrUnreachable) || time.Since(began) == 0 {
+			t.Errorf("got %v after %v", err, time.Since(began))
 		}
 		l.Done() // of the zero lease
-		if s := d.Stats(); s.Retries != 2 {
+		if s := d.Stats(); s.Retries < 3 || s.Waiting != 0 {
 			t.Errorf("%+v", s)
 		}
 	})

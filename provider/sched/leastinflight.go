@@ -7,13 +7,18 @@ import (
 	"time"
 )
 
-// avoidFor is how long a replica that could not be reached is the last choice.
-// Its runtime usually notices within that time that it is gone.
-const avoidFor = time.Second
+// A replica that could not be reached is not chosen for avoidFor: its runtime
+// usually notices within that time that it is gone. A request that found
+// maxAttempts replicas unreachable, one after the other, is refused.
+const (
+	avoidFor    = 100 * time.Millisecond
+	maxAttempts = 10
+)
 
 // LeastInFlight sends a request to the ready replica that serves the fewest
 // requests now; among equals to the one that was given one the longest ago.
-// Requests that find no free replica wait, per function, first come first served.
+// Requests that find no free replica wait, per function, first come first served;
+// so does one whose replica could not be reached, before all others.
 type LeastInFlight struct {
 	queueLimit int
 	functions  map[string]*function
@@ -29,6 +34,7 @@ type function struct {
 	replicas map[string]*replica
 	free     replicaHeap // ready replicas with room, the next one to use on top
 	avoided  []*replica  // those that could not be reached of late
+	alarm    time.Time   // the last one asked for
 	queue    requestQueue
 }
 
@@ -77,6 +83,8 @@ func (s *LeastInFlight) Step(now time.Time, e Event, actions []Action) []Action 
 		return s.setReplicas(now, e, actions)
 	case Removed:
 		return s.remove(e.Function, actions)
+	case Tick:
+		return s.tick(now, e.Function, actions)
 	}
 	return actions
 }
@@ -98,7 +106,7 @@ func (s *LeastInFlight) arrive(now time.Time, r Request, actions []Action) []Act
 		return append(actions, Action{Kind: Refuse, ID: r.ID, Function: f.name, Reason: QueueFull})
 	}
 	f.queue.pushBack(s.admit(r.ID, f))
-	return f.wake(actions)
+	return f.await(now, actions)
 }
 
 // leave ends a request, served or not, and gives its place to the next one.
@@ -134,12 +142,24 @@ func (s *LeastInFlight) returned(now time.Time, id RequestID, actions []Action) 
 	switch {
 	case s.functions[f.name] != f:
 		actions = s.refuse(r, NoFunction, actions)
-	case r.attempts > len(f.replicas) || !f.healthy():
+	case r.attempts >= maxAttempts:
 		actions = s.refuse(r, Unreachable, actions)
+	case len(f.replicas) == 0 && !f.wakeable:
+		actions = s.refuse(r, NoReplica, actions)
 	default:
 		f.queue.pushFront(r) // it has waited longer than all others
 	}
-	return s.drain(f, actions)
+	return f.await(now, s.drain(f, actions))
+}
+
+// tick tries the replicas again whose time of being avoided is over.
+func (s *LeastInFlight) tick(now time.Time, name string, actions []Action) []Action {
+	f := s.functions[name]
+	if f == nil {
+		return actions
+	}
+	f.forgive(now)
+	return f.await(now, s.drain(f, actions))
 }
 
 func (s *LeastInFlight) setReplicas(now time.Time, e Event, actions []Action) []Action {
@@ -166,7 +186,7 @@ func (s *LeastInFlight) setReplicas(now time.Time, e Event, actions []Action) []
 	if len(f.replicas) == 0 && !f.wakeable {
 		return s.refuseAll(f, NoReplica, actions)
 	}
-	return f.wake(actions)
+	return f.await(now, actions)
 }
 
 func (s *LeastInFlight) remove(name string, actions []Action) []Action {

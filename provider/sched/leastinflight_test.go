@@ -3,7 +3,7 @@ package sched
 import (
 	"fmt"
 	"math/rand/v2"
-	"reflect"
+	"slices"
 	"testing"
 	"time"
 )
@@ -22,6 +22,8 @@ func replicas(function string, rs []Replica) Event {
 	return Event{Kind: Replicas, Function: function, Replicas: rs, Wakeable: true}
 }
 
+func tick(function string) Event { return Event{Kind: Tick, Function: function} }
+
 func arrive(id RequestID, function string) Event {
 	return Event{Kind: Arrive, Request: Request{ID: id, Function: function}}
 }
@@ -36,9 +38,21 @@ func describe(actions []Action) string {
 			out += fmt.Sprintf("%d!%d ", a.ID, a.Reason)
 		case Wake:
 			out += "wake:" + a.Function + " "
+		case Alarm:
+			out += "alarm:" + a.Function + " "
 		}
 	}
 	return out
+}
+
+// alarms are the times of the alarms in actions.
+func alarms(actions []Action) (at []time.Time) {
+	for _, a := range actions {
+		if a.Kind == Alarm {
+			at = append(at, a.At)
+		}
+	}
+	return at
 }
 
 func TestLeastInFlight(t *testing.T) {
@@ -86,27 +100,38 @@ func TestLeastInFlight(t *testing.T) {
 			{0, arrive(1, "f"), "1->a "},
 			{0, returned(1), "1->b "},
 			{0, arrive(2, "f"), "2->b "},
-			{0, returned(1), "1!4 "},
+			{0, returned(1), "alarm:f "},
+			{avoidFor, tick("f"), "1->a "},
 		},
-		"avoided for a second": {
+		"avoided for a while": {
 			{0, replicas("f", ready(0, "a", "b")), ""},
 			{0, arrive(1, "f"), "1->a "},
 			{0, returned(1), "1->b "},
 			{0, arrive(2, "f"), "2->b "},
-			{time.Second, arrive(3, "f"), "3->a "},
+			{avoidFor, arrive(3, "f"), "3->a "},
 		},
 		"waits for a busy one rather than an unreachable one": {
 			{0, replicas("f", ready(1, "a", "b")), ""},
 			{0, arrive(1, "f"), "1->a "},
 			{0, arrive(2, "f"), "2->b "},
-			{0, returned(1), ""},
+			{0, returned(1), "alarm:f "},
 			{0, done(2), "1->b "},
+			{avoidFor, tick("f"), ""},
 		},
-		"last choice is still a choice": {
+		"one alarm is enough": {
 			{0, replicas("f", ready(0, "a")), ""},
 			{0, arrive(1, "f"), "1->a "},
-			{0, returned(1), "1!4 "},
-			{0, arrive(2, "f"), "2->a "},
+			{0, returned(1), "alarm:f "},
+			{avoidFor / 2, arrive(2, "f"), ""},
+			{avoidFor / 2, tick("f"), "1->a 2->a "},
+		},
+		"waits for the replica that takes the place of one that died": {
+			{0, replicas("f", ready(0, "a")), ""},
+			{0, arrive(1, "f"), "1->a "},
+			{0, returned(1), "alarm:f "},
+			{0, replicas("f", nil), "wake:f "},
+			{avoidFor, tick("f"), "wake:f "},
+			{0, replicas("f", ready(0, "b")), "1->b "},
 		},
 		"removed": {
 			{0, replicas("f", ready(1, "a")), ""},
@@ -172,10 +197,10 @@ func TestAgainstNaive(t *testing.T) {
 		real, reference := NewLeastInFlight(3), newNaive(3)
 		now, last := start, RequestID(0)
 		for i := range 400 {
-			now = now.Add(time.Duration(rng.IntN(300)) * time.Millisecond)
+			now = now.Add(time.Duration(rng.IntN(60)) * time.Millisecond)
 			e := randomEvent(rng, &last)
 			got, want := real.Step(now, e, nil), reference.step(now, e)
-			if !reflect.DeepEqual(describe(got), describe(want)) {
+			if describe(got) != describe(want) || !slices.Equal(alarms(got), alarms(want)) {
 				t.Fatalf("seed %d, event %d %+v: got %q, want %q", seed, i, e, describe(got), describe(want))
 			}
 		}
@@ -203,8 +228,10 @@ func randomEvent(rng *rand.Rand, last *RequestID) Event {
 		return Event{Kind: Cancel, ID: RequestID(rng.IntN(int(*last + 1)))}
 	case p < 86:
 		return Event{Kind: Returned, ID: RequestID(rng.IntN(int(*last + 1)))}
-	case p < 89:
+	case p < 88:
 		return Event{Kind: Removed, Function: function}
+	case p < 91:
+		return tick(function)
 	}
 	var rs []Replica
 	for _, id := range []string{"a", "b", "c"} {

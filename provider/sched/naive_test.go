@@ -18,6 +18,7 @@ type naiveFunction struct {
 	wakeable bool
 	replicas []*naiveReplica
 	queue    []*naiveRequest
+	alarm    time.Time
 }
 
 type naiveReplica struct {
@@ -53,7 +54,32 @@ func (n *naive) step(now time.Time, e Event) (out []Action) {
 			out = append(out, Action{Kind: Dispatch, ID: r.id, Replica: to.ID})
 		}
 	}
+	await := func(name string, f *naiveFunction) {
+		if len(f.queue) == 0 {
+			return
+		}
+		if len(f.replicas) == 0 && f.wakeable {
+			out = append(out, Action{Kind: Wake, Function: name})
+			return
+		}
+		var avoided []time.Time
+		for _, r := range f.replicas {
+			if r.Ready && now.Before(r.avoidUntil) {
+				avoided = append(avoided, r.avoidUntil)
+			}
+		}
+		if len(avoided) == 0 || now.Before(f.alarm) {
+			return
+		}
+		f.alarm = slices.MinFunc(avoided, time.Time.Compare)
+		out = append(out, Action{Kind: Alarm, Function: name, At: f.alarm})
+	}
 	switch e.Kind {
+	case Tick:
+		if f := n.functions[e.Function]; f != nil {
+			drain(f)
+			await(e.Function, f)
+		}
 	case Arrive:
 		f := n.functions[e.Request.Function]
 		r := &naiveRequest{id: e.Request.ID, name: e.Request.Function, function: f}
@@ -72,9 +98,7 @@ func (n *naive) step(now time.Time, e Event) (out []Action) {
 			refuse(r, QueueFull)
 		default:
 			f.queue = append(f.queue, r)
-			if len(f.replicas) == 0 {
-				out = append(out, Action{Kind: Wake, Function: r.name})
-			}
+			await(r.name, f)
 		}
 	case Done, Cancel:
 		r := n.requests[e.ID]
@@ -99,12 +123,15 @@ func (n *naive) step(now time.Time, e Event) (out []Action) {
 		switch {
 		case n.functions[r.name] != f:
 			refuse(r, NoFunction)
-		case r.attempts > len(f.replicas) || !n.healthy(now, f):
+		case r.attempts >= maxAttempts:
 			refuse(r, Unreachable)
+		case len(f.replicas) == 0 && !f.wakeable:
+			refuse(r, NoReplica)
 		default:
 			f.queue = append([]*naiveRequest{r}, f.queue...)
 		}
 		drain(f)
+		await(r.name, f)
 	case Replicas:
 		f := n.functions[e.Function]
 		if f == nil {
@@ -114,9 +141,7 @@ func (n *naive) step(now time.Time, e Event) (out []Action) {
 		f.wakeable = e.Wakeable
 		f.replicas = n.update(f.replicas, e.Replicas)
 		drain(f)
-		if len(f.replicas) == 0 && f.wakeable && len(f.queue) > 0 {
-			out = append(out, Action{Kind: Wake, Function: e.Function})
-		}
+		await(e.Function, f)
 		if len(f.replicas) == 0 && !f.wakeable {
 			for _, r := range f.queue {
 				refuse(r, NoReplica)
@@ -154,15 +179,10 @@ func (n *naive) update(old []*naiveReplica, now []Replica) (out []*naiveReplica)
 	return out
 }
 
-func (n *naive) healthy(now time.Time, f *naiveFunction) bool {
-	return slices.ContainsFunc(f.replicas, func(r *naiveReplica) bool { return r.Ready && !now.Before(r.avoidUntil) })
-}
-
 // best is the first of all ready replicas with room in the order of preference.
 func (n *naive) best(now time.Time, f *naiveFunction) (best *naiveReplica) {
 	for _, r := range f.replicas {
-		avoided := now.Before(r.avoidUntil)
-		if !r.Ready || r.Capacity > 0 && r.serving >= r.Capacity || avoided && n.healthy(now, f) {
+		if !r.Ready || r.Capacity > 0 && r.serving >= r.Capacity || now.Before(r.avoidUntil) {
 			continue
 		}
 		if best == nil || r.serving < best.serving ||

@@ -6,10 +6,13 @@ import (
 	"time"
 )
 
-// room reports whether r may be given a request.
+// room reports whether r may have one more request.
 func (r *replica) room() bool {
 	return r.Ready && !r.gone && (r.Capacity == 0 || r.inFlight < r.Capacity)
 }
+
+// free reports whether r may be given a request now.
+func (r *replica) free() bool { return r.room() && r.avoidUntil.IsZero() }
 
 // state says in words why r is, or is not, a candidate.
 func (r *replica) state() string {
@@ -19,7 +22,7 @@ func (r *replica) state() string {
 	case !r.room():
 		return "serves as many requests as it may"
 	case !r.avoidUntil.IsZero():
-		return "could not be reached a moment ago: the last choice"
+		return "could not be reached a moment ago: tried again soon"
 	}
 	return "free"
 }
@@ -48,16 +51,16 @@ func (f *function) release(r *replica) {
 // place puts r where it belongs in f.free after any change to it.
 func (f *function) place(r *replica) {
 	switch inside := r.place >= 0; {
-	case r.room() && inside:
+	case r.free() && inside:
 		heap.Fix(&f.free, r.place)
-	case r.room():
+	case r.free():
 		heap.Push(&f.free, r)
 	case inside:
 		heap.Remove(&f.free, r.place)
 	}
 }
 
-// avoid makes r the last choice until then.
+// avoid keeps r from being chosen until then.
 func (f *function) avoid(r *replica, until time.Time) {
 	if r.gone {
 		return
@@ -93,34 +96,32 @@ func (f *function) forgive(now time.Time) {
 	})
 }
 
-// healthy reports whether f has a ready replica, busy or not, that is not
-// avoided.
-func (f *function) healthy() bool {
-	for _, r := range f.replicas {
-		if r.Ready && r.avoidUntil.IsZero() {
-			return true
-		}
-	}
-	return false
-}
+// best is the replica for the next request, nil if it has to wait.
+func (f *function) best() *replica { return f.free.top() }
 
-// best is the replica for the next request, nil if it has to wait. A replica
-// that could not be reached of late is taken only if there is no other one to
-// wait for.
-func (f *function) best() *replica {
-	r := f.free.top()
-	if r != nil && !r.avoidUntil.IsZero() && f.healthy() {
-		return nil
-	}
-	return r
-}
-
-// wake asks for a replica if requests wait and there is none.
-func (f *function) wake(actions []Action) []Action {
-	if f.queue.len == 0 || len(f.replicas) > 0 || !f.wakeable {
+// await asks for what waiting requests need: a replica if there is none, an alarm
+// if one that is avoided might serve them soon.
+func (f *function) await(now time.Time, actions []Action) []Action {
+	if f.queue.len == 0 {
 		return actions
 	}
-	return append(actions, Action{Kind: Wake, Function: f.name})
+	if len(f.replicas) == 0 && f.wakeable {
+		return append(actions, Action{Kind: Wake, Function: f.name})
+	}
+	if now.Before(f.alarm) {
+		return actions
+	}
+	var next time.Time
+	for _, r := range f.avoided {
+		if r.Ready && !r.gone && (next.IsZero() || r.avoidUntil.Before(next)) {
+			next = r.avoidUntil
+		}
+	}
+	if next.IsZero() {
+		return actions
+	}
+	f.alarm = next
+	return append(actions, Action{Kind: Alarm, Function: f.name, At: next})
 }
 
 // replicaHeap has the next replica to use on top. It implements heap.Interface.
@@ -137,9 +138,6 @@ func (h replicaHeap) Len() int { return len(h) }
 
 func (h replicaHeap) Less(i, j int) bool {
 	a, b := h[i], h[j]
-	if a.avoidUntil.IsZero() != b.avoidUntil.IsZero() {
-		return a.avoidUntil.IsZero()
-	}
 	if a.inFlight != b.inFlight {
 		return a.inFlight < b.inFlight
 	}

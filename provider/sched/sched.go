@@ -28,6 +28,25 @@ const (
 	Replicas
 	// Removed: Function is gone.
 	Removed
+	// Tick: the time of an Alarm of Function has come.
+	Tick
+
+	// The kinds that follow tell of devices and models. LeastInFlight knows
+	// neither and takes no notice of them.
+
+	// Devices: these, and no others, exist.
+	Devices
+	// Prices: Model has so many Bytes and costs these Prices. Bytes 0: it is gone
+	// (ignored while a function still uses it).
+	Prices
+	// Resident: Model is in the memory of Device.
+	Resident
+	// Evicted: it is not, or no longer.
+	Evicted
+	// Staged: Model is in the host memory of Node.
+	Staged
+	// Unstaged: it is not, or no longer.
+	Unstaged
 )
 
 // Event is one thing that happened.
@@ -38,6 +57,31 @@ type Event struct {
 	Function string    // Replicas, Removed
 	Replicas []Replica // Replicas; not kept
 	Wakeable bool      // Replicas: the function may be started by a request
+
+	Devices []Device // Devices; not kept
+	Device  string   // Resident, Evicted
+	Node    string   // Staged, Unstaged
+	Model   string   // Prices and what follows it
+	Bytes   int64    // Prices: what the model takes of a device
+	Prices  []Price  // Prices, one per class of device that can run it; not kept
+}
+
+// Device as the scheduler sees it.
+type Device struct {
+	ID     string
+	Node   string
+	Budget int64  // bytes of models that it can hold
+	Class  string // devices of a class have the same prices
+	Link   string // devices with the same one share the way from host memory
+}
+
+// Price is what a model costs on a class of devices, as it was measured with
+// nothing else going on.
+type Price struct {
+	Class   string
+	Load    time.Duration // from disk into host memory
+	Swap    time.Duration // from host memory into the device
+	Compute time.Duration // one request, once it is there
 }
 
 // RequestID is chosen by the caller and is never used twice.
@@ -49,6 +93,8 @@ type Request struct {
 	Function string // "name.namespace"
 	Model    string // "" for functions without models
 	Deadline time.Time
+	// SLO is how soon after now the answer should be there; 0 for no SLO.
+	SLO time.Duration
 }
 
 // Replica as the scheduler sees it.
@@ -69,6 +115,9 @@ const (
 	Refuse
 	// Wake: Function has a request waiting and no replica.
 	Wake
+	// Alarm: something may be done for Function at the time At; a Tick should
+	// follow then.
+	Alarm
 )
 
 // Action is one thing to do.
@@ -79,6 +128,7 @@ type Action struct {
 	Device   string
 	Function string
 	Reason   Reason
+	At       time.Time // Alarm
 }
 
 // Reason of a Refuse.
@@ -99,6 +149,22 @@ type Explanation struct {
 	Why      string      `json:"why"`
 	Queued   int         `json:"queued"`
 	Replicas []Candidate `json:"replicas"`
+	// Devices are set by policies that choose one.
+	Devices []DeviceCost `json:"devices,omitempty"`
+}
+
+// DeviceCost is what a request would cost on one device, in an Explanation.
+// Durations are in milliseconds.
+type DeviceCost struct {
+	Device  string  `json:"device"`
+	Node    string  `json:"node"`
+	Place   string  `json:"place"`      // of the model: "resident", "coming", "staged" or "disk"
+	Wait    float64 `json:"wait_ms"`    // until what was given to it before is done
+	Fetch   float64 `json:"fetch_ms"`   // until the model is there
+	Compute float64 `json:"compute_ms"` // once both are over
+	Toll    float64 `json:"toll_ms"`    // what fetching takes from the requests that wait
+	Total   float64 `json:"total_ms"`
+	Why     string  `json:"why"`
 }
 
 // Candidate is one replica in an Explanation.
