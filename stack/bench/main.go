@@ -3,6 +3,7 @@
 //
 //	go run ./stack/bench node    what a request costs beside the engine's own time
 //	go run ./stack/bench churn   swapping under load and SIGKILL: outputs, bytes, memory
+//	go run ./stack/bench sched   what a decision of each scheduling policy costs
 package main
 
 import (
@@ -18,7 +19,7 @@ import (
 type benchmark func(ctx context.Context, args []string) (any, error)
 
 func main() {
-	benchmarks := map[string]benchmark{"node": node, "churn": churn}
+	benchmarks := map[string]benchmark{"node": node, "churn": churn, "sched": schedBench}
 	if len(os.Args) == 3 && os.Args[1] == echoCommand {
 		if err := serveEcho(os.Args[2]); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
@@ -31,7 +32,7 @@ func main() {
 		run = benchmarks[os.Args[1]]
 	}
 	if run == nil {
-		fmt.Fprintln(os.Stderr, "usage: go run ./stack/bench node|churn [-h]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./stack/bench node|churn|sched [-h]")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

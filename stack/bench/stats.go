@@ -52,6 +52,7 @@ func bootstrap(rounds []round, seed uint64, f func([]round) float64) interval {
 // micros is d in microseconds.
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// to1 rounds to one decimal, to2 to two: more would claim what was not measured.
+// to1 rounds to one decimal, and so on: more would claim what was not measured.
 func to1(x float64) float64 { return math.Round(x*10) / 10 }
 func to2(x float64) float64 { return math.Round(x*100) / 100 }
+func to4(x float64) float64 { return math.Round(x*10000) / 10000 }

@@ -1,0 +1,174 @@
+package locality
+
+import (
+	"slices"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/provider/sched"
+)
+
+func (s *Scheduler) setReplicas(now time.Time, e sched.Event) {
+	s.plain(now, e)
+	f := s.functions[e.Function]
+	if f == nil {
+		f = &function{name: e.Function}
+		s.functions[e.Function] = f
+	}
+	f.wakeable = e.Wakeable
+	before := f.replicas
+	f.replicas = nil
+	for _, r := range before {
+		r.gone = true
+	}
+	for _, want := range e.Replicas {
+		r := &replica{}
+		if i := slices.IndexFunc(before, func(b *replica) bool { return b.ID == want.ID }); i >= 0 {
+			r = before[i]
+		}
+		if want.Ready && !r.Ready {
+			r.avoidUntil = 0
+		}
+		r.Replica, r.gone = want, false
+		f.replicas = append(f.replicas, r)
+	}
+	s.relane(now, f)
+	if len(f.replicas) == 0 && !f.wakeable {
+		s.refuseAll(f, sched.NoReplica)
+	}
+	s.wake(f)
+}
+
+func (s *Scheduler) removeFunction(now time.Time, e sched.Event) {
+	s.plain(now, e)
+	f := s.functions[e.Function]
+	if f == nil {
+		return
+	}
+	delete(s.functions, e.Function)
+	f.gone = true
+	s.refuseAll(f, sched.NoFunction)
+	for _, r := range f.replicas {
+		r.gone = true
+	}
+	for _, l := range f.lines {
+		for _, d := range s.devices {
+			d.hits.remove(l)
+		}
+		s.leaveLane(l)
+		l.model.lines = slices.DeleteFunc(l.model.lines, func(o *line) bool { return o == l })
+	}
+}
+
+func (s *Scheduler) refuseAll(f *function, why sched.Reason) {
+	var all []*request
+	for _, l := range f.lines {
+		all = append(all, s.waitingOf(l)...)
+	}
+	slices.SortFunc(all, bySeq)
+	for _, r := range all {
+		s.withdraw(r)
+		s.refuse(r, why)
+	}
+}
+
+// avoid makes a replica that could not be reached the last choice.
+func (s *Scheduler) avoid(now time.Time, f *function, r *replica) {
+	if r.gone {
+		return
+	}
+	if r.avoidUntil == 0 {
+		s.avoided = append(s.avoided, avoidance{f, r})
+	}
+	r.avoidUntil = s.now + avoidFor
+	s.relane(now, f)
+}
+
+// forgive trusts the replicas again whose time is over.
+func (s *Scheduler) forgive(now time.Time) {
+	if len(s.avoided) == 0 {
+		return
+	}
+	var over []*function
+	s.avoided = slices.DeleteFunc(s.avoided, func(a avoidance) bool {
+		trusted := a.replica.gone || a.replica.avoidUntil == 0
+		if !trusted && a.replica.avoidUntil <= s.now {
+			trusted, a.replica.avoidUntil = true, 0
+			over = append(over, a.function)
+		}
+		return trusted
+	})
+	for _, f := range over {
+		s.relane(now, f)
+	}
+}
+
+// setPrices takes over what a model costs.
+func (s *Scheduler) setPrices(now time.Time, e sched.Event) {
+	m := s.models[e.Model]
+	if e.Bytes <= 0 {
+		if m != nil && len(m.lines) == 0 && m.users == 0 {
+			delete(s.models, e.Model)
+		}
+		return
+	}
+	if m == nil {
+		m = &model{
+			name: e.Model, here: newBitset(len(s.devices)), coming: newBitset(len(s.devices)),
+			staged: newBitset(len(s.nodes)),
+		}
+		s.models[e.Model] = m
+	}
+	for _, p := range e.Prices {
+		if _, ok := s.classes[p.Class]; !ok {
+			s.classes[p.Class] = len(s.classes)
+			for _, other := range s.models {
+				other.prices = append(other.prices, price{})
+			}
+		}
+	}
+	m.bytes = e.Bytes
+	m.prices = make([]price, len(s.classes))
+	m.fastest = 0
+	for _, p := range e.Prices {
+		m.prices[s.classes[p.Class]] = price{known: true, load: max(0, p.Load), swap: max(0, p.Swap), compute: max(0, p.Compute)}
+		if m.fastest == 0 || p.Compute < m.fastest {
+			m.fastest = max(0, p.Compute)
+		}
+	}
+	for _, l := range slices.Clone(m.lines) {
+		s.relane(now, l.function)
+	}
+}
+
+// moved takes over what a node says of a model on a device. While the device
+// holds a request for the model, an eviction is older than that request: the
+// model is coming, or is there again.
+func (s *Scheduler) moved(e sched.Event) {
+	m, d := s.models[e.Model], s.byID[e.Device]
+	if m == nil || d == nil {
+		return
+	}
+	if e.Kind == sched.Resident {
+		s.setHere(m, d)
+		s.arrived(m, d)
+		for _, h := range d.held {
+			if h.line.model == m {
+				h.ready = min(h.ready, s.now)
+			}
+		}
+	} else if !holds(d.held, m) {
+		s.unsetHere(m, d)
+	}
+}
+
+func (s *Scheduler) setStaged(e sched.Event) {
+	m, n := s.models[e.Model], s.nodes[e.Node]
+	if m == nil || n == nil {
+		return
+	}
+	if e.Kind == sched.Staged {
+		m.staged.add(n.index)
+	} else {
+		m.staged.remove(n.index)
+	}
+}

@@ -1,0 +1,520 @@
+package locality
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/provider/sched"
+)
+
+// naive says the policies as plainly as can be: no index, no running sums,
+// everything is searched for and counted again.
+type naive struct {
+	cfg       Config
+	epoch     time.Time
+	now       instant
+	out       []sched.Action
+	devices   []*naiveDevice
+	functions map[string]*naiveFunction
+	models    map[string]*naiveModel
+	waiting   []*naiveRequest // in order of arrival, bound ones too
+	served    []*naiveRequest
+	ways      map[string]*naiveWay
+	lastSeq   uint64
+	ticks     uint64
+	avoided   []*naiveReplica
+}
+
+type naiveDevice struct {
+	sched.Device
+	held   []*naiveRequest
+	since  uint64
+	freeAt instant
+	gone   bool
+}
+
+type naiveWay struct {
+	freeAt   instant
+	fetching int
+}
+
+type naiveModel struct {
+	bytes  int64
+	prices map[string]sched.Price
+	here   map[string]bool // by device
+	coming map[string]bool
+	staged map[string]bool // by node
+}
+
+type naiveReplica struct {
+	sched.Replica
+	serving  int
+	avoid    instant
+	gone     bool
+	function *naiveFunction
+}
+
+type naiveFunction struct {
+	name     string
+	wakeable bool
+	gone     bool
+	replicas []*naiveReplica
+	lines    []*naiveLine
+}
+
+// naiveLine remembers the devices that its requests may go to.
+type naiveLine struct {
+	f     *naiveFunction
+	model string
+	slo   time.Duration
+	lane  string
+}
+
+type naiveRequest struct {
+	id           sched.RequestID
+	seq          uint64
+	line         *naiveLine
+	arrived, due instant
+	late         bool
+	passed       int
+	bound, on    *naiveDevice
+	boundAt      uint64 // order of binding
+	replica      *naiveReplica
+	attempts     int
+	ready        instant
+	compute      instant
+}
+
+func newNaive(cfg Config) *naive {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		panic(err)
+	}
+	return &naive{cfg: cfg, functions: map[string]*naiveFunction{}, models: map[string]*naiveModel{}, ways: map[string]*naiveWay{}}
+}
+
+func (n *naive) step(now time.Time, e sched.Event) []sched.Action {
+	if n.epoch.IsZero() {
+		n.epoch = now
+	}
+	n.now, n.out = max(n.now, now.Sub(n.epoch)), nil
+	n.forgive()
+	switch e.Kind {
+	case sched.Arrive:
+		n.arrive(now, e)
+	case sched.Done, sched.Cancel:
+		n.leave(now, e)
+	case sched.Returned:
+		n.returned(now, e)
+	case sched.Replicas:
+		n.setReplicas(now, e)
+	case sched.Removed:
+		n.removed(now, e)
+	case sched.Devices:
+		n.setDevices(e.Devices)
+	case sched.Prices:
+		n.setPrices(e)
+	case sched.Resident, sched.Evicted:
+		n.moved(e)
+	case sched.Staged, sched.Unstaged:
+		if m := n.models[e.Model]; m != nil && slices.ContainsFunc(n.devices, func(d *naiveDevice) bool { return d.Node == e.Node }) {
+			m.staged[e.Node] = e.Kind == sched.Staged
+		}
+	}
+	n.schedule()
+	return n.out
+}
+
+func (n *naive) plain(now time.Time, e sched.Event) { n.out = n.cfg.Plain.Step(now, e, n.out) }
+
+func (n *naive) refuse(id sched.RequestID, f *naiveFunction, why sched.Reason) {
+	n.out = append(n.out, sched.Action{Kind: sched.Refuse, ID: id, Function: f.name, Reason: why})
+}
+
+func (n *naive) arrive(now time.Time, e sched.Event) {
+	f := n.functions[e.Request.Function]
+	if f == nil || n.models[e.Request.Model] == nil {
+		n.plain(now, e)
+		return
+	}
+	l := n.line(f, e.Request.Model, roundSLO(e.Request.SLO))
+	mine := 0
+	for _, r := range n.waiting {
+		if r.line.f == f {
+			mine++
+		}
+	}
+	switch {
+	case !n.anywhere(l) && f.ready():
+		n.plain(now, e)
+	case len(f.replicas) == 0 && !f.wakeable:
+		n.refuse(e.Request.ID, f, sched.NoReplica)
+	case mine >= n.cfg.QueueLimit:
+		n.refuse(e.Request.ID, f, sched.QueueFull)
+	default:
+		n.lastSeq++
+		r := &naiveRequest{id: e.Request.ID, seq: n.lastSeq, line: l, arrived: n.now, due: n.now + n.cfg.Patience}
+		if l.slo > 0 {
+			r.due = n.now + l.slo
+		}
+		n.enqueue(r)
+		n.wake(f)
+	}
+}
+
+func (n *naive) wake(f *naiveFunction) {
+	if len(f.replicas) == 0 && f.wakeable && slices.ContainsFunc(n.waiting, func(r *naiveRequest) bool { return r.line.f == f }) {
+		n.out = append(n.out, sched.Action{Kind: sched.Wake, Function: f.name})
+	}
+}
+
+func (n *naive) line(f *naiveFunction, model string, slo time.Duration) *naiveLine {
+	for _, l := range f.lines {
+		if l.model == model && l.slo == slo {
+			return l
+		}
+	}
+	l := &naiveLine{f: f, model: model, slo: slo}
+	l.lane = n.lane(l)
+	f.lines = append(f.lines, l)
+	return l
+}
+
+// lane names the devices that may serve l.
+func (n *naive) lane(l *naiveLine) string {
+	out := ""
+	for _, d := range n.devices {
+		if n.may(l, d) {
+			out += d.ID + " "
+		}
+	}
+	return out
+}
+
+func (n *naive) anywhere(l *naiveLine) bool { return n.lane(l) != "" }
+
+func (n *naive) may(l *naiveLine, d *naiveDevice) bool {
+	m := n.models[l.model]
+	_, priced := m.prices[d.Class]
+	return m.bytes <= d.Budget && priced && l.f.on(d.Node) != nil
+}
+
+func (f *naiveFunction) healthy() bool {
+	return slices.ContainsFunc(f.replicas, func(r *naiveReplica) bool { return r.Ready && r.avoid == 0 })
+}
+
+func (f *naiveFunction) ready() bool {
+	return slices.ContainsFunc(f.replicas, func(r *naiveReplica) bool { return r.Ready })
+}
+
+func (f *naiveFunction) on(node string) (best *naiveReplica) {
+	worse := func(r *naiveReplica) int {
+		if r.Capacity > 0 && r.serving >= r.Capacity {
+			return 1e6 + r.serving
+		}
+		return r.serving
+	}
+	for _, r := range f.replicas {
+		if r.Node == node && r.Ready && (r.avoid == 0 || !f.healthy()) && (best == nil || worse(r) < worse(best)) {
+			best = r
+		}
+	}
+	return best
+}
+
+// enqueue: one that comes back counts as passed over as often as the next one.
+func (n *naive) enqueue(r *naiveRequest) {
+	r.passed, r.bound, r.on, r.replica = 0, nil, nil, nil
+	n.waiting = append(n.waiting, r)
+	slices.SortFunc(n.waiting, func(a, b *naiveRequest) int { return cmp.Compare(a.seq, b.seq) })
+	for _, q := range n.waiting {
+		if q.bound == nil && q.seq > r.seq && q.line.lane == r.line.lane {
+			r.passed = q.passed
+			return
+		}
+	}
+}
+
+func (n *naive) drop(r *naiveRequest) {
+	n.waiting = slices.DeleteFunc(n.waiting, func(q *naiveRequest) bool { return q == r })
+}
+
+func (n *naive) find(list []*naiveRequest, id sched.RequestID) *naiveRequest {
+	for _, r := range list {
+		if r.id == id {
+			return r
+		}
+	}
+	return nil
+}
+
+func (n *naive) leave(now time.Time, e sched.Event) {
+	if r := n.find(n.waiting, e.ID); r != nil {
+		n.drop(r)
+	} else if r := n.find(n.served, e.ID); r != nil {
+		n.release(r, true)
+	} else {
+		n.plain(now, e)
+	}
+}
+
+func (n *naive) release(r *naiveRequest, handled bool) {
+	same := func(q *naiveRequest) bool { return q == r }
+	n.served = slices.DeleteFunc(n.served, same)
+	d, m := r.on, n.models[r.line.model]
+	r.replica.serving--
+	if d.gone {
+		return
+	}
+	d.held = slices.DeleteFunc(d.held, same)
+	n.ticks++
+	d.since = n.ticks
+	if handled {
+		n.arrived(m, d)
+	} else if m.coming[d.ID] && !d.uses(r.line.model) {
+		n.unset(m, d)
+	}
+	d.freeAt = n.now
+	for _, h := range d.held {
+		d.freeAt = max(d.freeAt, h.ready) + h.compute
+	}
+}
+
+func (d *naiveDevice) uses(model string) bool {
+	return slices.ContainsFunc(d.held, func(h *naiveRequest) bool { return h.line.model == model })
+}
+
+func (n *naive) way(d *naiveDevice) *naiveWay {
+	name := cmp.Or(d.Link, "own "+d.ID)
+	if n.ways[name] == nil {
+		n.ways[name] = &naiveWay{}
+	}
+	return n.ways[name]
+}
+
+func (n *naive) arrived(m *naiveModel, d *naiveDevice) {
+	if m.coming[d.ID] {
+		delete(m.coming, d.ID)
+		n.fetched(d)
+	}
+}
+
+func (n *naive) fetched(d *naiveDevice) {
+	w := n.way(d)
+	w.fetching--
+	if w.fetching == 0 {
+		w.freeAt = n.now
+	}
+}
+
+func (n *naive) unset(m *naiveModel, d *naiveDevice) {
+	n.arrived(m, d)
+	delete(m.here, d.ID)
+}
+
+func (n *naive) returned(now time.Time, e sched.Event) {
+	if n.find(n.waiting, e.ID) != nil {
+		return
+	}
+	r := n.find(n.served, e.ID)
+	if r == nil {
+		n.plain(now, e)
+		return
+	}
+	f, unreached := r.line.f, r.replica
+	n.release(r, false)
+	if !unreached.gone {
+		unreached.avoid = n.now + avoidFor
+		n.avoided = append(n.avoided, unreached)
+		n.relane(f)
+	}
+	r.attempts++
+	switch {
+	case f.gone:
+		n.refuse(r.id, f, sched.NoFunction)
+	case r.attempts > len(f.replicas) || !f.healthy():
+		n.refuse(r.id, f, sched.Unreachable)
+	default:
+		n.enqueue(r)
+	}
+}
+
+func (n *naive) forgive() {
+	for _, r := range n.avoided {
+		if !r.gone && r.avoid > 0 && r.avoid <= n.now {
+			r.avoid = 0
+			n.relane(r.function)
+		}
+	}
+	n.avoided = slices.DeleteFunc(n.avoided, func(r *naiveReplica) bool { return r.gone || r.avoid == 0 })
+}
+
+// relane takes those requests out whose devices have changed, and puts them back.
+func (n *naive) relane(f *naiveFunction) {
+	for _, l := range f.lines {
+		if lane := n.lane(l); lane != l.lane {
+			var moved []*naiveRequest
+			for _, r := range slices.Clone(n.waiting) {
+				if r.line == l && (r.bound == nil || !n.may(l, r.bound)) {
+					n.drop(r)
+					moved = append(moved, r)
+				}
+			}
+			l.lane = lane
+			n.enqueueOrPass(moved)
+		}
+	}
+}
+
+func (n *naive) enqueueOrPass(moved []*naiveRequest) {
+	for _, r := range moved {
+		if n.anywhere(r.line) || !r.line.f.ready() {
+			n.enqueue(r)
+			continue
+		}
+		n.plain(n.epoch.Add(n.now), sched.Event{Kind: sched.Arrive, Request: sched.Request{
+			ID: r.id, Function: r.line.f.name, Model: r.line.model, SLO: r.line.slo,
+		}})
+	}
+}
+
+func (n *naive) setReplicas(now time.Time, e sched.Event) {
+	n.plain(now, e)
+	f := n.functions[e.Function]
+	if f == nil {
+		f = &naiveFunction{name: e.Function}
+		n.functions[e.Function] = f
+	}
+	f.wakeable = e.Wakeable
+	before := f.replicas
+	f.replicas = nil
+	for _, b := range before {
+		b.gone = true
+	}
+	for _, want := range e.Replicas {
+		r := &naiveReplica{function: f}
+		for _, b := range before {
+			if b.ID == want.ID {
+				r = b
+			}
+		}
+		if want.Ready && !r.Ready {
+			r.avoid = 0
+		}
+		r.Replica, r.gone = want, false
+		f.replicas = append(f.replicas, r)
+	}
+	n.relane(f)
+	if len(f.replicas) == 0 && !f.wakeable {
+		n.refuseAll(f, sched.NoReplica)
+	}
+	n.wake(f)
+}
+
+func (n *naive) refuseAll(f *naiveFunction, why sched.Reason) {
+	for _, r := range slices.Clone(n.waiting) {
+		if r.line.f == f {
+			n.drop(r)
+			n.refuse(r.id, f, why)
+		}
+	}
+}
+
+func (n *naive) removed(now time.Time, e sched.Event) {
+	n.plain(now, e)
+	if f := n.functions[e.Function]; f != nil {
+		delete(n.functions, e.Function)
+		f.gone = true
+		n.refuseAll(f, sched.NoFunction)
+		for _, r := range f.replicas {
+			r.gone = true
+		}
+	}
+}
+
+func (n *naive) setDevices(want []sched.Device) {
+	before := n.devices
+	waiting := n.waiting
+	n.waiting, n.devices = nil, nil
+	var added []*naiveDevice
+	for _, w := range want {
+		d := &naiveDevice{}
+		if i := slices.IndexFunc(before, func(b *naiveDevice) bool { return b.ID == w.ID }); i >= 0 {
+			d = before[i]
+		} else {
+			added = append(added, d)
+		}
+		d.Device = w
+		n.devices = append(n.devices, d)
+	}
+	for _, b := range before {
+		if !slices.Contains(n.devices, b) {
+			b.gone = true
+			for _, m := range n.models {
+				n.unset(m, b)
+			}
+		}
+	}
+	for _, m := range n.models {
+		for node := range m.staged {
+			if !slices.ContainsFunc(n.devices, func(d *naiveDevice) bool { return d.Node == node }) {
+				delete(m.staged, node)
+			}
+		}
+	}
+	for _, d := range added {
+		n.ticks++
+		d.since = n.ticks
+	}
+	for _, f := range n.functions {
+		for _, l := range f.lines {
+			l.lane = n.lane(l)
+		}
+	}
+	n.enqueueOrPass(waiting)
+}
+
+func (n *naive) setPrices(e sched.Event) {
+	m := n.models[e.Model]
+	if e.Bytes <= 0 {
+		return // the test does not remove models
+	}
+	if m == nil {
+		m = &naiveModel{here: map[string]bool{}, coming: map[string]bool{}, staged: map[string]bool{}}
+		n.models[e.Model] = m
+	}
+	m.bytes, m.prices = e.Bytes, map[string]sched.Price{}
+	for _, p := range e.Prices {
+		m.prices[p.Class] = p
+	}
+}
+
+func (n *naive) moved(e sched.Event) {
+	m := n.models[e.Model]
+	i := slices.IndexFunc(n.devices, func(d *naiveDevice) bool { return d.ID == e.Device })
+	if m == nil || i < 0 {
+		return
+	}
+	d := n.devices[i]
+	if e.Kind == sched.Resident {
+		m.here[d.ID] = true
+		n.arrived(m, d)
+		for _, h := range d.held {
+			if h.line.model == e.Model {
+				h.ready = min(h.ready, n.now)
+			}
+		}
+	} else if !d.uses(e.Model) {
+		n.unset(m, d)
+	}
+}
+
+func (n *naive) describe(actions []sched.Action) string {
+	out := ""
+	for _, a := range actions {
+		out += fmt.Sprintf("%d:%d %s@%s %s %d; ", a.Kind, a.ID, a.Replica, a.Device, a.Function, a.Reason)
+	}
+	return out
+}

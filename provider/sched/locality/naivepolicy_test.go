@@ -1,0 +1,263 @@
+package locality
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/faas-gpu/faas-gpu/provider/sched"
+)
+
+// schedule: devices that hold the fewest requests first, then those that have
+// had room longest. The order is fixed when it begins.
+func (n *naive) schedule() {
+	order := slices.Clone(n.devices)
+	slices.SortFunc(order, func(a, b *naiveDevice) int {
+		return cmp.Or(cmp.Compare(len(a.held), len(b.held)), cmp.Compare(a.since, b.since))
+	})
+	for _, d := range order {
+		for len(d.held) < n.cfg.Credits && n.serve(d) {
+		}
+	}
+}
+
+func (n *naive) serve(d *naiveDevice) bool {
+	if n.cfg.Policy == LB {
+		return n.give(n.first(d, nil), d)
+	}
+	var next *naiveRequest
+	for _, r := range n.waiting {
+		if r.bound == d && (next == nil || r.boundAt < next.boundAt) {
+			next = r
+		}
+	}
+	if next != nil {
+		return n.give(next, d)
+	}
+	overdue := n.first(d, func(r *naiveRequest) bool { return r.passed >= n.cfg.Limit && n.heads(r) })
+	if n.cfg.Policy == Swap {
+		if overdue != nil {
+			return n.cheapest(overdue, d)
+		}
+		if r := n.soonest(d, true); r != nil {
+			return n.give(r, d)
+		}
+		if r := n.soonest(d, false); r != nil {
+			return n.cheapest(r, d)
+		}
+		return false
+	}
+	if overdue != nil {
+		return n.balance(overdue, d)
+	}
+	if r := n.first(d, func(r *naiveRequest) bool { return n.models[r.line.model].here[d.ID] }); r != nil {
+		return n.give(r, d)
+	}
+	if r := n.first(d, nil); r != nil {
+		return n.balance(r, d)
+	}
+	return false
+}
+
+// heads reports whether no older request may go to the same devices.
+func (n *naive) heads(r *naiveRequest) bool {
+	return !slices.ContainsFunc(n.waiting, func(q *naiveRequest) bool {
+		return q.bound == nil && q.seq < r.seq && q.line.lane == r.line.lane
+	})
+}
+
+// first is the oldest request for d that matches.
+func (n *naive) first(d *naiveDevice, matches func(*naiveRequest) bool) *naiveRequest {
+	for _, r := range n.waiting {
+		if r.bound == nil && n.may(r.line, d) && (matches == nil || matches(r)) {
+			return r
+		}
+	}
+	return nil
+}
+
+// soonest is the request for d that is due first, of those that are next in their
+// line.
+func (n *naive) soonest(d *naiveDevice, hit bool) *naiveRequest {
+	var best *naiveRequest
+	var seen []*naiveLine
+	for _, r := range n.waiting {
+		if r.bound != nil || !n.may(r.line, d) || slices.Contains(seen, r.line) {
+			continue
+		}
+		seen = append(seen, r.line)
+		m := n.models[r.line.model]
+		if hit && !m.here[d.ID] {
+			continue
+		}
+		n.judge(r)
+		if best == nil || r.due < best.due || r.due == best.due && r.seq < best.seq {
+			best = r
+		}
+	}
+	return best
+}
+
+// judge notes that r will be too late, however soon it is served.
+func (n *naive) judge(r *naiveRequest) {
+	var fastest instant
+	for _, p := range n.models[r.line.model].prices {
+		if fastest == 0 || p.Compute < fastest {
+			fastest = p.Compute
+		}
+	}
+	if r.line.slo > 0 && !r.late && n.now+fastest > r.due {
+		r.late, r.due = true, max(r.due, r.arrived+n.cfg.Patience)
+	}
+}
+
+func (n *naive) fits(model string, d *naiveDevice) bool {
+	bytes, counted := n.models[model].bytes, []string{model}
+	for _, h := range d.held {
+		if !slices.Contains(counted, h.line.model) {
+			bytes += n.models[h.line.model].bytes
+			counted = append(counted, h.line.model)
+		}
+	}
+	return bytes <= d.Budget || d.uses(model)
+}
+
+func (n *naive) room(model string, d *naiveDevice) bool {
+	return len(d.held) < n.cfg.Credits && n.fits(model, d)
+}
+
+func (n *naive) free(d *naiveDevice) instant {
+	at := max(n.now, d.freeAt)
+	for _, r := range n.waiting {
+		if r.bound == d {
+			at += r.compute
+		}
+	}
+	return at
+}
+
+func (n *naive) load(m *naiveModel, d *naiveDevice) instant {
+	if m.staged[d.Node] {
+		return 0
+	}
+	return m.prices[d.Class].Load
+}
+
+func before(a, b *naiveDevice) bool {
+	return len(a.held) < len(b.held) || len(a.held) == len(b.held) && a.since < b.since
+}
+
+func (n *naive) balance(r *naiveRequest, d *naiveDevice) bool {
+	m := n.models[r.line.model]
+	var open, busy *naiveDevice
+	for _, h := range n.devices {
+		if !m.here[h.ID] || !n.may(r.line, h) {
+			continue
+		}
+		if n.room(r.line.model, h) {
+			if open == nil || before(h, open) {
+				open = h
+			}
+		} else if busy == nil || n.free(h) < n.free(busy) || n.free(h) == n.free(busy) && h.since < busy.since {
+			busy = h
+		}
+	}
+	switch {
+	case open != nil:
+		return n.give(r, open)
+	case busy != nil && n.free(busy)-n.now < n.load(m, d)+m.prices[d.Class].Swap:
+		if busy == d {
+			return n.give(r, d)
+		}
+		return n.bind(r, busy)
+	}
+	return n.give(r, d)
+}
+
+func (n *naive) cost(r *naiveRequest, d *naiveDevice) instant {
+	m := n.models[r.line.model]
+	wait, fetch := n.free(d)-n.now, instant(0)
+	if !m.here[d.ID] {
+		fetch = max(n.load(m, d), n.way(d).freeAt-n.now) + m.prices[d.Class].Swap
+	} else if m.coming[d.ID] {
+		for _, h := range slices.Backward(d.held) {
+			if h.line.model == r.line.model {
+				fetch = max(0, h.ready-n.now)
+			}
+		}
+	}
+	queued := 0
+	for _, q := range n.waiting {
+		if q.bound == nil {
+			queued++
+		}
+	}
+	toll := max(0, fetch-wait) * instant(queued) / instant(len(n.devices))
+	return max(wait, fetch) + m.prices[d.Class].Compute + toll
+}
+
+func (n *naive) cheapest(r *naiveRequest, d *naiveDevice) bool {
+	var best *naiveDevice
+	for _, o := range n.devices {
+		if n.may(r.line, o) && (best == nil || n.cost(r, o) < n.cost(r, best) || n.cost(r, o) == n.cost(r, best) && before(o, best)) {
+			best = o
+		}
+	}
+	if best != d && !n.room(r.line.model, best) {
+		return n.bind(r, best)
+	}
+	return n.give(r, best)
+}
+
+// pass counts that r is served before those that came before it.
+func (n *naive) pass(r *naiveRequest) {
+	for _, q := range n.waiting {
+		if q.bound == nil && q.seq < r.seq && q.line.lane == r.line.lane {
+			q.passed++
+		}
+	}
+}
+
+func (n *naive) bind(r *naiveRequest, d *naiveDevice) bool {
+	n.pass(r)
+	n.ticks++
+	r.boundAt = n.ticks
+	r.bound, r.compute = d, n.models[r.line.model].prices[d.Class].Compute
+	return true
+}
+
+func (n *naive) give(r *naiveRequest, d *naiveDevice) bool {
+	if r == nil || !n.fits(r.line.model, d) {
+		return false
+	}
+	if r.bound == nil {
+		n.pass(r)
+	}
+	m := n.models[r.line.model]
+	n.drop(r)
+	r.bound, r.on = nil, d
+	r.compute, r.ready = m.prices[d.Class].Compute, n.now
+	if !m.here[d.ID] {
+		w := n.way(d)
+		w.freeAt = max(n.now+n.load(m, d), w.freeAt) + m.prices[d.Class].Swap
+		w.fetching++
+		r.ready = w.freeAt
+		m.here[d.ID], m.coming[d.ID], m.staged[d.Node] = true, true, true
+	} else if m.coming[d.ID] {
+		for _, h := range slices.Backward(d.held) {
+			if h.line.model == r.line.model {
+				r.ready = max(n.now, h.ready)
+			}
+		}
+	}
+	d.freeAt = max(n.now, d.freeAt, r.ready) + r.compute
+	d.held = append(d.held, r)
+	n.ticks++
+	d.since = n.ticks
+	n.served = append(n.served, r)
+	r.replica = r.line.f.on(d.Node)
+	r.replica.serving++
+	n.out = append(n.out, sched.Action{
+		Kind: sched.Dispatch, ID: r.id, Function: r.line.f.name, Replica: r.replica.ID, Device: d.ID,
+	})
+	return true
+}

@@ -1,0 +1,75 @@
+package locality
+
+import "time"
+
+// schedule lets every device with room take what the policy gives it: those that
+// hold the fewest requests first, among them those that have had room longest.
+func (s *Scheduler) schedule() {
+	if s.waiting+s.boundTo == 0 {
+		return
+	}
+	s.order = s.order[:0]
+	for _, devices := range s.room {
+		s.order = append(s.order, devices...)
+	}
+	for _, d := range s.order {
+		for len(d.held) < s.cfg.Credits && s.policy.serve(s, d) {
+		}
+		if s.waiting+s.boundTo == 0 {
+			return
+		}
+	}
+}
+
+// longest reports whether a comes before b in the order of schedule.
+func longest(a, b *device) bool {
+	return len(a.held) < len(b.held) || len(a.held) == len(b.held) && a.since < b.since
+}
+
+// hasRoom reports whether d may be given a request for m now.
+func (s *Scheduler) hasRoom(d *device, m *model) bool {
+	return len(d.held) < s.cfg.Credits && d.fits(m)
+}
+
+// give dispatches r to d if its model has room beside those in use there.
+func (s *Scheduler) give(r *request, d *device) bool {
+	if r == nil || !d.fits(r.line.model) {
+		return false
+	}
+	s.dispatch(r, d)
+	return true
+}
+
+// quote is what a request would cost on a device. A request waits for what the
+// device has to do already, while its model is fetched, and is computed once both
+// are over.
+type quote struct {
+	device  *device
+	wait    time.Duration
+	fetch   time.Duration
+	compute time.Duration
+	toll    time.Duration // see price
+}
+
+func (q quote) total() time.Duration { return max(q.wait, q.fetch) + q.compute + q.toll }
+
+// price says what a request for m would cost on d.
+//
+// The toll is what others pay: while d stands still because it waits for the
+// model, it serves nobody. That time is charged once for each request that waits
+// per device. So with an empty queue a copy of a model is made wherever it
+// answers soonest, and the longer the queue the more a model has to save to be
+// copied.
+func (s *Scheduler) price(m *model, d *device) quote {
+	p := &m.prices[d.class]
+	q := quote{device: d, wait: d.free(s.now) - s.now, compute: p.compute}
+	if m.here.has(d.index) {
+		q.fetch = s.arrival(m, d) - s.now
+	} else {
+		q.fetch = max(s.load(m, d), d.way.freeAt-s.now) + p.swap
+	}
+	if still := q.fetch - q.wait; still > 0 {
+		q.toll = still * time.Duration(s.waiting) / time.Duration(len(s.devices))
+	}
+	return q
+}
