@@ -13,6 +13,9 @@ import (
 type Entry struct {
 	Size int64         // bytes that a removal gives back
 	Cost time.Duration // what it takes to bring the key back
+	// Spare: the pool can do without the key more easily than without others,
+	// because it has a copy elsewhere, or comes back while it computes already.
+	Spare bool
 }
 
 // Order ranks the keys in a pool by how well the pool can do without them. It is
