@@ -12,6 +12,8 @@ export ONNXRUNTIME_LIB   := $(BUILD)/onnxruntime/libonnxruntime.so
 export FAAS_GPU_SOURCE   := $(CURDIR)
 export FAAS_CLI          := $(BIN)/faas-cli
 export FAAS_GPU_WATCHDOG := $(BIN)/fwatchdog
+# The real gateway, with its assets beside it, for one test.
+export GATEWAY           := $(BUILD)/gateway/gateway
 export tools_path        := $(SHIMS):$(BIN)
 # A Python with Triton's client, for one test.
 TRITON_CLIENT            := $(BUILD)/triton-client/installed
@@ -53,7 +55,7 @@ lint:
 	 [ -z "$$unformatted" ] || { echo "not formatted (gofmt -w):" $$unformatted >&2; exit 1; }
 	@echo "go vet"; go vet ./...
 
-unit: build deps $(TRITON_CLIENT)
+unit: build deps $(TRITON_CLIENT) $(GATEWAY)
 	@echo "go test -race"; go test -race -timeout 5m ./...
 
 clean: ## Remove everything that was downloaded or built
@@ -84,6 +86,12 @@ $(SHIMS)/docker: $(SOURCES) | check-tools
 
 $(ONNXRUNTIME_LIB): stack/deps/onnxruntime.sh | check-tools
 	@echo "install ONNX Runtime"; sh stack/deps/onnxruntime.sh $(@D) && touch $@
+
+$(GATEWAY): stack/tools/gateway/go.mod stack/tools/gateway/go.sum | check-tools
+	@echo "build the OpenFaaS gateway"; \
+	 mkdir -p $(@D) && cd stack/tools/gateway && CGO_ENABLED=0 go build -mod=mod -trimpath \
+	   -ldflags "-X github.com/openfaas/faas/gateway/version.GitCommitSHA=8d803bf9e265" -o $@ github.com/openfaas/faas/gateway && \
+	 ln -sfn "$$(go list -mod=mod -m -f '{{.Dir}}' github.com/openfaas/faas/gateway)/assets" $(@D)/assets
 
 $(TRITON_CLIENT): stack/e2e/requirements.txt | check-tools
 	@echo "install Triton's client"; rm -rf $(@D) && python3 -m venv $(@D) && \

@@ -28,6 +28,9 @@ var programs *lab.Programs
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "e2e-")
+		if err == nil && os.Getenv(insideVariable) != "" {
+			err = loopbackUp()
+		}
 		if err == nil {
 			defer os.RemoveAll(dir)
 			programs, err = lab.Build(context.Background(), dir)

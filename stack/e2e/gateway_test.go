@@ -1,0 +1,158 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/faas-gpu/faas-gpu/stack/lab"
+)
+
+const insideVariable = "E2E_INSIDE_NAMESPACE"
+
+// TestGateway puts the real OpenFaaS gateway in front of the provider, without a
+// Prometheus, and does with faas-cli what people do. The gateway has fixed ports
+// on all interfaces, so the test runs itself again in a network namespace of its
+// own.
+func TestGateway(t *testing.T) {
+	gateway, cli := os.Getenv("GATEWAY"), os.Getenv("FAAS_CLI")
+	if gateway == "" || cli == "" {
+		t.Skip("GATEWAY and FAAS_CLI name no programs; `make test` builds them")
+	}
+	if os.Getenv(insideVariable) == "" {
+		runInNamespace(t)
+		return
+	}
+	l := start(t, lab.Options{})
+	startGateway(t, l, gateway)
+	build(t, l, "digits", "go-trt", "", nil)
+
+	scan := scans(t)[0]
+	pixels, err := json.Marshal(scan.Pixels)
+	must(t, err)
+	for _, step := range []struct{ args, stdin, says string }{
+		{"login --password-stdin", l.Password, "credentials saved"},
+		{"secret create key --from-literal=value", "", "202"},
+		{"deploy --image digits --name digits --secret key --label com.openfaas.scale.min=1", "", "202"},
+		{"ready digits", "", "is ready"},
+		{"invoke digits", string(pixels), fmt.Sprintf(`"class":%d`, scan.Digit)},
+		{"invoke digits", string(pixels), fmt.Sprintf(`"class":%d`, scan.Digit)},
+		{"describe digits", "", "Ready"},
+		{"logs digits --tail=false", "", "POST"},
+		{"secret list", "", "key"},
+		{"namespace list", "", lab.Namespace},
+		{"deploy --image digits --name digits", "", "202"}, // PUT this time
+		{"remove digits", "", "Removing"},
+		{"secret remove key", "", "Removed"},
+	} {
+		out := faasCLI(t, l, cli, step.args, step.stdin)
+		if !strings.Contains(out, step.says) {
+			t.Errorf("faas-cli %s printed %q, want %q in it", step.args, out, step.says)
+		}
+		if strings.HasPrefix(step.args, "describe") {
+			wantListed(t, l, cli)
+		}
+	}
+	if out := faasCLI(t, l, cli, "list", ""); strings.Contains(out, "digits") {
+		t.Errorf("after its removal the function is listed: %s", out)
+	}
+}
+
+// wantListed wants the function with its two invocations: the gateway asks the
+// provider for them as it would ask Prometheus.
+func wantListed(t *testing.T, l *lab.Lab, cli string) {
+	t.Helper()
+	out := faasCLI(t, l, cli, "list", "")
+	for line := range strings.Lines(out) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "digits" {
+			if f[1] != "2" || f[2] != "1" {
+				t.Errorf("2 invocations and 1 replica are listed as %s", line)
+			}
+			return
+		}
+	}
+	t.Errorf("the function is not listed: %s", out)
+}
+
+// runInNamespace runs this test again where only a loopback of its own is.
+func runInNamespace(t *testing.T) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), insideVariable+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Fatalf("the test did not run:\n%s", out)
+	}
+}
+
+// loopbackUp brings up the loopback of a new network namespace.
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
+}
+
+const gatewayURL = "http://127.0.0.1:8080"
+
+// startGateway starts the gateway; its assets lie beside it.
+func startGateway(t *testing.T, l *lab.Lab, gateway string) {
+	t.Helper()
+	port := l.URL[strings.LastIndex(l.URL, ":")+1:]
+	log, err := os.Create(filepath.Join(l.Dir, "gateway.log"))
+	must(t, err)
+	cmd := exec.CommandContext(t.Context(), gateway)
+	cmd.Dir = filepath.Dir(gateway)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Env = append(os.Environ(), "functions_provider_url="+l.URL+"/", "function_namespace="+lab.Namespace,
+		"basic_auth=true", "secret_mount_path="+l.Dir, "scale_from_zero=true",
+		"faas_prometheus_host=127.0.0.1", "faas_prometheus_port="+port,
+		"read_timeout=60s", "write_timeout=60s", "upstream_timeout=50s")
+	must(t, cmd.Start())
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		log.Close()
+		if t.Failed() {
+			text, _ := os.ReadFile(log.Name())
+			t.Logf("gateway:\n%s", text)
+		}
+	})
+	within(t, 10*time.Second, func() error {
+		return exec.Command(os.Getenv("FAAS_CLI"), "ready", "--attempts", "1", "-g", gatewayURL).Run()
+	})
+}
+
+// faasCLI runs faas-cli against the gateway and returns what it printed.
+func faasCLI(t *testing.T, l *lab.Lab, cli, args, stdin string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), cli, strings.Fields(args)...)
+	cmd.Dir = l.Dir
+	cmd.Env = append(os.Environ(), "OPENFAAS_URL="+gatewayURL, "OPENFAAS_CONFIG="+filepath.Join(l.Dir, "faas-cli"))
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("faas-cli %s: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
