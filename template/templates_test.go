@@ -122,11 +122,32 @@ func TestPythonFunction(t *testing.T) {
 }
 
 func TestPythonFunctionWithoutItsModel(t *testing.T) {
+	for answered, c := range map[int]struct {
+		status int
+		want   string
+	}{
+		http.StatusServiceUnavailable: {503, "the device is lost"},
+		http.StatusGatewayTimeout:     {503, "the device is lost"},
+		// Another try would not help: the handler is wrong.
+		http.StatusNotFound: {500, "RuntimeError"},
+	} {
+		address := python(t, func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, `{"error":"the device is lost"}`, answered)
+		})
+		status, answer := post(t, address, pixels(64, "1"))
+		if text, _ := answer["error"].(string); status != c.status || !strings.Contains(text, c.want) {
+			t.Errorf("%d: %d %v", answered, status, answer)
+		}
+	}
+}
+
+// A handler that fails is answered for.
+func TestPythonFunctionThatFails(t *testing.T) {
 	address := python(t, func(w http.ResponseWriter, r *http.Request) {
-		http.Error(w, `{"error":"the device is lost"}`, http.StatusServiceUnavailable)
+		io.WriteString(w, `{"outputs":[]}`)
 	})
 	status, answer := post(t, address, pixels(64, "1"))
-	if text, _ := answer["error"].(string); status != 503 || !strings.Contains(text, "the device is lost") {
+	if text, _ := answer["error"].(string); status != 500 || !strings.Contains(text, "KeyError") {
 		t.Errorf("%d %v", status, answer)
 	}
 }

@@ -5,9 +5,24 @@ import http.server
 import json
 import os
 import sys
+import traceback
 import urllib.parse
 
 from function import handler
+
+
+def respond(body):
+    """The status and the JSON that answer a request."""
+    try:
+        return 200, json.dumps(handler.handle(body)).encode()
+    except ValueError as e:
+        status, text = 400, str(e)
+    except handler.Unavailable as e:
+        status, text = 503, str(e)
+    except Exception as e:
+        traceback.print_exc()
+        status, text = 500, f"the handler failed with {type(e).__name__}; the function's log says where"
+    return status, json.dumps({"error": text}).encode()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -18,13 +33,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        try:
-            status, result = 200, handler.handle(body)
-        except ValueError as e:
-            status, result = 400, {"error": str(e)}
-        except handler.Unavailable as e:
-            status, result = 503, {"error": str(e)}
-        data = json.dumps(result).encode()
+        status, data = respond(body)
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))

@@ -14,7 +14,7 @@ class Unavailable(Exception):
 
 def handle(body):
     """Answers a request with what is sent back as JSON. A ValueError becomes the
-    status 400, Unavailable becomes 503."""
+    status 400, Unavailable becomes 503, any other exception 500."""
     pixels = read_pixels(body)
     probabilities = infer("digits", "pixels", [1, 1, 8, 8], pixels)["probabilities"]
     best = max(range(len(probabilities)), key=probabilities.__getitem__)
@@ -38,7 +38,7 @@ def read_pixels(body):
 def infer(model, name, shape, values):
     """Runs one of the function's own models on one FP32 tensor, through the
     watchdog of this replica, which knows where it is loaded. Returns the outputs
-    by name, each a flat list."""
+    by name, each a flat list. Unavailable if another try may succeed."""
     url = f"http://127.0.0.1:{os.environ.get('port', '8080')}/v2/models/{model}/infer"
     tensor = {"name": name, "datatype": "FP32", "shape": shape, "data": values}
     request = urllib.request.Request(
@@ -48,7 +48,8 @@ def infer(model, name, shape, values):
         with urllib.request.urlopen(request, timeout=30) as response:
             answer = json.load(response)
     except urllib.error.HTTPError as e:
-        raise Unavailable(f"model {model}: {e.read().decode(errors='replace').strip()}") from e
+        kind = Unavailable if e.code in (429, 503, 504) else RuntimeError
+        raise kind(f"model {model}: {e.read().decode(errors='replace').strip()}") from e
     except OSError as e:
         raise Unavailable(f"model {model}: {e}") from e
     return {output["name"]: output["data"] for output in answer["outputs"]}
