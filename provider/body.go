@@ -94,8 +94,16 @@ type stream struct {
 	timeout time.Duration
 	rc      *http.ResponseController
 
-	mu          sync.Mutex // guards the deadline
+	mu          sync.Mutex // guards the deadline, and what follows
 	interrupted bool
+	ended       bool // the client has sent everything
+}
+
+// whole reports whether all of it has come.
+func (s *stream) whole() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
 }
 
 // Read implements io.Reader. A client that sends nothing for a time, or too
@@ -117,6 +125,7 @@ func (s *stream) Read(b []byte) (int, error) {
 	case s.interrupted && errors.Is(err, os.ErrDeadlineExceeded) && time.Since(began) < s.timeout:
 		return n, upstream.ErrInterrupted
 	case errors.Is(err, io.EOF):
+		s.ended = true
 		s.rc.SetReadDeadline(time.Time{})
 		return n, err
 	}

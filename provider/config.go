@@ -7,6 +7,7 @@
 package provider
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -38,7 +39,7 @@ type Limits struct {
 	Body        int64         // largest request body in bytes, 32 MiB
 	Buffered    int64         // largest body that is read before it is sent on, 1 MiB
 	Budget      int64         // of memory for such bodies, 256 MiB
-	BodyTimeout time.Duration // for a client to send the next piece of a body, 30 s
+	BodyTimeout time.Duration // for a client to send the next piece of a body, or to take one, 30 s
 }
 
 func (l Limits) withDefaults() Limits {
@@ -65,6 +66,9 @@ type Provider struct {
 	metrics *metrics
 	bodies  *bodyPool
 	handler http.Handler
+	// serving ends with Close.
+	serving context.Context
+	close   context.CancelFunc
 }
 
 // New makes a Provider.
@@ -77,10 +81,15 @@ func New(cfg Config) (*Provider, error) {
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
 	p := &Provider{cfg: cfg, counts: newCounts(), bodies: newBodyPool(cfg.Limits.Budget)}
+	p.serving, p.close = context.WithCancel(context.Background())
 	p.metrics = newMetrics(p.counts, cfg.Dispatcher)
 	p.handler = p.routes()
 	return p, nil
 }
+
+// Close ends the answers that would go on until their client leaves: logs that
+// are followed. Other requests are answered as before.
+func (p *Provider) Close() { p.close() }
 
 // Handlers are the verbs as the OpenFaaS SDK names them, without authentication.
 func (p *Provider) Handlers() *types.FaaSHandlers {

@@ -20,13 +20,18 @@ type invocations struct {
 
 func newCounts() *counts { return &counts{} }
 
-// add counts one invocation of id that was answered with a status.
-func (c *counts) add(id runtime.ID, status int) {
+// of is where the invocations of id are counted. One that outlives its function
+// counts for nothing.
+func (c *counts) of(id runtime.ID) *invocations {
 	v, ok := c.functions.Load(id)
 	if !ok {
 		v, _ = c.functions.LoadOrStore(id, &invocations{byCode: make(map[int]uint64)})
 	}
-	n := v.(*invocations)
+	return v.(*invocations)
+}
+
+// add counts one invocation that was answered with a status.
+func (n *invocations) add(status int) {
 	n.mu.Lock()
 	n.byCode[status]++
 	n.total++

@@ -90,7 +90,7 @@ func (p *Provider) report() gpuReport {
 	info := p.cfg.Runtime.Info()
 	report := gpuReport{
 		Nodes: p.cfg.Nodes.Views(), Functions: []functionReport{},
-		Warnings: slices.Concat([]string{}, info.Warnings), Unenforced: slices.Concat([]string{}, info.Unenforced),
+		Warnings: notNull(info.Warnings), Unenforced: notNull(info.Unenforced),
 	}
 	byFunction := make(map[api.FunctionRef]*functionReport)
 	var functions []*functionReport
@@ -113,6 +113,14 @@ func (p *Provider) report() gpuReport {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	return report
+}
+
+// notNull makes an empty list of none: in JSON it is [] then.
+func notNull[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
 }
 
 func (p *Provider) describe(id runtime.ID, f *runtime.Function) *functionReport {
@@ -154,6 +162,6 @@ func (f *functionReport) addName(n api.ModelName, node string, m api.ModelStatus
 	}
 	f.Models = append(f.Models, modelReport{
 		Name: n.Name, Version: n.Version, Digest: m.Digest, Node: node,
-		Bytes: m.Bytes, Staged: m.Staged, Instances: m.Instances,
+		Bytes: m.Bytes, Staged: m.Staged, Instances: notNull(m.Instances),
 	})
 }

@@ -21,8 +21,10 @@ type invocation struct {
 	callID   string
 	function *dispatch.Function
 	status   int // that was answered
-	// wholeBody is set once the client has nothing more to send.
+	// wholeBody is set once the body was read; stream is one that is not read
+	// before it is sent on.
 	wholeBody bool
+	stream    *stream
 
 	request upstream.Request
 	fields  [maxFields]upstream.Field
@@ -42,7 +44,8 @@ func (p *Provider) invoke(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v.function = f
-	defer func() { p.counts.add(v.target.id, v.status) }() // also of aborted ones
+	count := p.counts.of(v.target.id)
+	defer func() { count.add(v.status) }() // also of aborted ones
 	v.serve()
 }
 
@@ -53,7 +56,7 @@ func (v *invocation) serve() {
 		return
 	}
 	defer b.release()
-	v.wholeBody = b.stream == nil
+	v.wholeBody, v.stream = b.stream == nil, b.stream
 	lease, response, err := v.send(&b)
 	if err != nil {
 		v.refuse(err)
@@ -62,6 +65,18 @@ func (v *invocation) serve() {
 	defer lease.Done()
 	defer response.Close()
 	v.respond(response)
+	if v.bodyToCome() {
+		// Nobody reads the stream any more, and the replica is free.
+		response.Close()
+		lease.Done()
+		v.linger()
+	}
+}
+
+// bodyToCome reports whether the client has more to send. Then its connection
+// must take no other request: the rest of a body would be read as one.
+func (v *invocation) bodyToCome() bool {
+	return !v.wholeBody && (v.stream == nil || !v.stream.whole())
 }
 
 // send gets a replica and its response. Another replica is tried only if no byte

@@ -273,4 +273,14 @@ func TestInvokeCounts(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", line, body)
 		}
 	}
+
+	late := b.counts.of(id) // of an invocation that outlives the function
+	remove := strings.NewReader(`{"functionName":"digits"}`)
+	if resp, body := b.ask(t, b.request(t, "DELETE", "/system/functions", remove)); resp.StatusCode != 202 {
+		t.Fatalf("got %d %q", resp.StatusCode, body)
+	}
+	late.add(200)
+	if n := b.counts.total(id); n != 0 {
+		t.Errorf("a new function of the name would begin with %v invocations", n)
+	}
 }

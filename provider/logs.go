@@ -16,7 +16,7 @@ import (
 
 // logs answers GET /system/logs with one JSON object per line, as they come. It
 // ends when there are no more lines or, if they are followed, when the client
-// leaves.
+// leaves or the provider closes.
 func (p *Provider) logs(w http.ResponseWriter, r *http.Request) {
 	q, err := parseLogQuery(r.URL.Query())
 	if err != nil {
@@ -36,9 +36,14 @@ func (p *Provider) logs(w http.ResponseWriter, r *http.Request) {
 		// The client is to know at once that it listens.
 		out.flush()
 	}
-	err = p.cfg.Runtime.Logs(r.Context(), q, out.emit)
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	if q.Follow {
+		defer context.AfterFunc(p.serving, cancel)()
+	}
+	err = p.cfg.Runtime.Logs(ctx, q, out.emit)
 	switch {
-	case err == nil || context.Cause(r.Context()) != nil:
+	case err == nil || ctx.Err() != nil:
 	case out.lines == 0 && !q.Follow:
 		w.Header().Del("Content-Type")
 		p.fail(w, r, err)

@@ -42,7 +42,7 @@ func NewNodes(clients map[string]NodeClient, log *slog.Logger) *Nodes {
 	ns := &Nodes{log: log}
 	for address, client := range clients {
 		n := &node{address: address, client: client, log: log.With("node_address", address), connected: make(chan struct{}, 1)}
-		n.view.Store(&NodeView{Address: address, Problem: "not connected yet"})
+		n.view.Store(newNodeView(address))
 		ns.nodes = append(ns.nodes, n)
 	}
 	slices.SortFunc(ns.nodes, func(a, b *node) int { return cmp.Compare(a.address, b.address) })

@@ -196,3 +196,25 @@ func TestReportAddsUpModels(t *testing.T) {
 		}
 	}
 }
+
+// silentRuntime has nothing to warn of.
+type silentRuntime struct{ *fakeRuntime }
+
+func (silentRuntime) Info() runtime.Info { return runtime.Info{} }
+
+func TestReportHasNoNull(t *testing.T) {
+	b := start(t, newFakeRuntime())
+	b.cfg.Runtime = silentRuntime{b.rt}
+	b.deployed(t, nil, 1)
+	ref := api.FunctionRef{Namespace: "openfaas-fn", Name: "digits", UID: "1"}
+	b.cfg.Nodes = NewNodes(map[string]NodeClient{"away": nil, "empty": nil, "there": nil}, slog.New(slog.DiscardHandler))
+	empty, there := b.cfg.Nodes.nodes[1], b.cfg.Nodes.nodes[2]
+	empty.view.Store(empty.view.Load().apply(api.NodeStatus{Full: true, Node: "n1"}))
+	there.view.Store(there.view.Load().apply(api.NodeStatus{Full: true, Node: "n2", Models: []api.ModelStatus{{
+		Digest: "x", Names: []api.ModelName{{Function: ref, Name: "m", Version: "1"}},
+	}}}))
+	_, body := b.ask(t, b.request(t, "GET", "/system/gpu?format=json", nil))
+	if strings.Contains(strings.ReplaceAll(body, `"resident_bytes":0,"instances":null`, ""), "null") { // what the node said
+		t.Errorf("a list is null: %s", body)
+	}
+}

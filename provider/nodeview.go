@@ -19,13 +19,20 @@ type NodeView struct {
 	Models    []api.ModelStatus  `json:"models"` // by digest
 }
 
+func newNodeView(address string) *NodeView {
+	return &NodeView{
+		Address: address, Problem: "not connected yet",
+		Devices: []api.DeviceStatus{}, Models: []api.ModelStatus{},
+	}
+}
+
 // apply returns the view after one message of the status stream.
 func (v *NodeView) apply(s api.NodeStatus) *NodeView {
 	next := *v
 	next.Connected, next.Problem = true, ""
 	next.Node, next.Epoch = s.Node, s.Epoch
 	if s.Full {
-		next.Devices, next.Models, next.Host = nil, nil, api.PoolStatus{}
+		next.Devices, next.Models, next.Host = []api.DeviceStatus{}, []api.ModelStatus{}, api.PoolStatus{}
 	}
 	next.Devices = merge(next.Devices, s.Devices, func(d api.DeviceStatus) string { return d.ID })
 	next.Models = merge(next.Models, s.Models, func(m api.ModelStatus) string { return m.Digest })

@@ -30,6 +30,9 @@ func (v *invocation) respond(response *upstream.Response) {
 	if _, ok := h[api.HeaderCallID]; !ok {
 		h[api.HeaderCallID] = []string{v.callID}
 	}
+	if v.bodyToCome() {
+		h["Connection"] = []string{"close"}
+	}
 	v.status = response.StatusCode
 	v.w.WriteHeader(v.status)
 	if err := v.copyBody(response); err != nil {
@@ -44,6 +47,10 @@ func (v *invocation) respond(response *upstream.Response) {
 	}
 }
 
+// smallAnswer is the size of an answer in bytes that the server takes without
+// waiting for the client.
+const smallAnswer = 2 << 10
+
 func (v *invocation) copyBody(response *upstream.Response) error {
 	if response.ContentLength == 0 {
 		return nil
@@ -54,9 +61,19 @@ func (v *invocation) copyBody(response *upstream.Response) error {
 	if response.ContentLength < 0 {
 		rc.Flush() // the client may wait for the head alone
 	}
+	timed := false
+	defer func() {
+		if timed {
+			rc.SetWriteDeadline(time.Time{})
+		}
+	}()
 	for {
 		n, err := response.Read(*buffer)
 		if n > 0 {
+			if timed = timed || n > smallAnswer || err == nil; timed {
+				// A client that takes nothing would keep the replica busy for ever.
+				rc.SetWriteDeadline(time.Now().Add(v.p.cfg.Limits.BodyTimeout))
+			}
 			if _, err := v.w.Write((*buffer)[:n]); err != nil {
 				return context.Canceled // the client has gone
 			}
@@ -81,7 +98,8 @@ func (v *invocation) refuse(err error) {
 	}
 	h := v.w.Header()
 	h.Set(headerInternal, "proxy")
-	if !v.wholeBody {
+	more := v.bodyToCome()
+	if more {
 		// Otherwise the server would wait for the rest before it answers.
 		h.Set("Connection", "close")
 	}
@@ -94,7 +112,7 @@ func (v *invocation) refuse(err error) {
 		v.p.cfg.Log.Warn("invocation failed", "function", v.target.id.String(), "status", v.status, "call_id", v.callID, "error", err)
 	}
 	http.Error(v.w, "function "+v.target.id.String()+": "+err.Error(), v.status)
-	if !v.wholeBody && !errors.Is(err, errSlowBody) && !errors.Is(err, errShortBody) {
+	if more && !errors.Is(err, errSlowBody) && !errors.Is(err, errShortBody) {
 		v.linger()
 	}
 }

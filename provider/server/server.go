@@ -81,6 +81,7 @@ func Start(cfg Config) (*Server, error) {
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: clientIdle,
 		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
 	}
+	s.http.RegisterOnShutdown(p.Close)
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.running.Go(func() { s.dispatcher.Run(ctx) })

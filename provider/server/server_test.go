@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/openfaas/faas-provider/logs"
 	"github.com/openfaas/faas-provider/types"
 	"go.uber.org/goleak"
 
@@ -113,6 +114,35 @@ func TestShutdownIsBounded(t *testing.T) {
 	}
 	if got := <-answer; !strings.HasPrefix(got, "error") {
 		t.Errorf("got %q", got)
+	}
+}
+
+// talkative is a runtime whose logs have no end.
+type talkative struct{ still }
+
+func (talkative) Logs(ctx context.Context, q logs.Request, emit func(logs.Message) error) error {
+	if err := emit(logs.Message{Name: q.Name, Text: "hello"}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestShutdownEndsLogsThatAreFollowed(t *testing.T) {
+	s, _, url := serve(t, talkative{withDigits(t, func(http.ResponseWriter, *http.Request) {})})
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(url + "/system/logs?name=digits&follow=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	if lines, err := io.ReadAll(resp.Body); err != nil || strings.Count(string(lines), "\n") != 1 {
+		t.Errorf("got %q, %v", lines, err)
 	}
 }
 
