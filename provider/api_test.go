@@ -88,8 +88,8 @@ func TestAPI(t *testing.T) {
 			{"GET", "/healthz", "", 200, ""},
 			{"POST", "/async-function/digits", "", 404, "NATS"},
 			{"GET", "/metrics", "", 200, "faas_gpu_queue_requests"},
-			{"PATCH", "/system/functions", "", 405, ""},
-			{"GET", "/nothing", "", 404, ""},
+			{"PATCH", "/system/functions", "", 405, "does not take PATCH"},
+			{"GET", "/nothing", "", 404, "/function/NAME"},
 		},
 		"gpu": {
 			{"POST", "/system/functions", deploy, 202, ""},

@@ -27,21 +27,48 @@ func (g gpuReport) table(out io.Writer) {
 		head := fmt.Sprintf("%s.%s\t%d/%d\t%.0f\t%d\t%d\t%d\t%d\t%d", f.Name, f.Namespace, f.Available, f.Replicas,
 			f.Invocations, f.Hits, f.Swaps, f.Loads, f.Failures, f.Evictions)
 		if len(f.Models) == 0 {
-			fmt.Fprintf(w, "%s\t-\t-\t%s\n", head, either(f.Problem, "-"))
+			fmt.Fprintf(w, "%s\t-\t-\t-\n", head)
 		}
 		for _, m := range f.Models {
 			fmt.Fprintf(w, "%s\t%s/%s\t%s\t%s\n", head, m.Name, m.Version, size(m.Bytes), m.where())
 			head = strings.Repeat("\t", strings.Count(head, "\t"))
 		}
 	}
-	fmt.Fprintln(w)
+	w.Flush()
+	fmt.Fprintln(out)
+	g.notes(out)
+}
+
+// notes are what does not fit into columns.
+func (g gpuReport) notes(out io.Writer) {
+	for _, f := range g.Functions {
+		if f.Problem != "" {
+			fmt.Fprintf(out, "problem: %s.%s: %s\n", f.Name, f.Namespace, f.Problem)
+		}
+	}
+	if g.filesAreShared() {
+		fmt.Fprintln(out, "note: HITS to EVICTIONS are counted per model file; functions with equal files show the same counts")
+	}
 	for _, line := range g.Warnings {
-		fmt.Fprintln(w, "warning:", line)
+		fmt.Fprintln(out, "warning:", line)
 	}
 	for _, line := range g.Unenforced {
-		fmt.Fprintln(w, "not enforced:", line)
+		fmt.Fprintln(out, "not enforced:", line)
 	}
-	w.Flush()
+}
+
+// filesAreShared reports whether two functions have equal model files.
+func (g gpuReport) filesAreShared() bool {
+	owner := make(map[string]int)
+	for i, f := range g.Functions {
+		for _, m := range f.Models {
+			if o, ok := owner[m.Digest]; ok && o != i {
+				return true
+			}
+			owner[m.Digest] = i
+		}
+	}
+	return false
 }
 
 // where says in words on which devices a model is.

@@ -197,6 +197,25 @@ func TestReportAddsUpModels(t *testing.T) {
 	}
 }
 
+func TestTableTellsWhatIsWrong(t *testing.T) {
+	file := modelReport{Name: "m", Version: "1", Digest: "x", Node: "n1"}
+	for name, c := range map[string]struct {
+		functions     []functionReport
+		want, without string
+	}{
+		"not ready":      {[]functionReport{{Name: "f", Namespace: "n", Problem: "its model is bad", Models: []modelReport{file}}}, "problem: f.n: its model is bad\n", "note:"},
+		"without models": {[]functionReport{{Name: "f", Namespace: "n", Problem: "no image"}}, "problem: f.n: no image\n", "note:"},
+		"one file twice": {[]functionReport{{Name: "f", Models: []modelReport{file, file}}}, "m/1", "note:"},
+		"shared file":    {[]functionReport{{Name: "f", Models: []modelReport{file}}, {Name: "g", Models: []modelReport{file}}}, "equal files", "problem:"},
+	} {
+		var table strings.Builder
+		gpuReport{Functions: c.functions}.table(&table)
+		if !strings.Contains(table.String(), c.want) || strings.Contains(table.String(), c.without) {
+			t.Errorf("%s: want %q, and no %q in\n%s", name, c.want, c.without, table.String())
+		}
+	}
+}
+
 // silentRuntime has nothing to warn of.
 type silentRuntime struct{ *fakeRuntime }
 

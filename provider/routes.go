@@ -58,7 +58,19 @@ func (p *Provider) routes() http.Handler {
 		router.Handle(r.path, p.metrics.instrument(either(r.label, r.path), h)).Methods(r.methods...)
 	}
 	router.PathPrefix("/async-function/").HandlerFunc(p.async)
+	router.NotFoundHandler = http.HandlerFunc(noRoute)
+	router.MethodNotAllowedHandler = http.HandlerFunc(wrongMethod)
 	return router
+}
+
+// noRoute helps those who look for a page here.
+func noRoute(w http.ResponseWriter, r *http.Request) {
+	http.Error(w, "there is no "+r.URL.Path+"; functions are at /function/NAME, the OpenFaaS API at /system/functions and so on, "+
+		"and what models do at /system/gpu", http.StatusNotFound)
+}
+
+func wrongMethod(w http.ResponseWriter, r *http.Request) {
+	http.Error(w, r.URL.Path+" does not take "+r.Method, http.StatusMethodNotAllowed)
 }
 
 // ServeHTTP answers invocations without a detour through the router, which would
