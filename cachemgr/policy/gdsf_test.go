@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 )
@@ -71,8 +70,8 @@ func TestGDSFForgets(t *testing.T) {
 	for range 1000 {
 		o.Touch("old")
 	}
-	for i := range 5000 {
-		add(o, "now"+strconv.Itoa(i))
+	for i := range 20000 {
+		add(o, "now"+strconv.Itoa(i%3))
 		for victim := range o.Victims() {
 			if victim == "old" {
 				return
@@ -82,8 +81,9 @@ func TestGDSFForgets(t *testing.T) {
 			}
 			break
 		}
+		o.Touch("now" + strconv.Itoa(i%3))
 	}
-	t.Error("a key that was not used for 5000 uses is still kept")
+	t.Error("a key that was not used for 20000 uses is still kept")
 }
 
 func TestGDSFRemembersABoundedPast(t *testing.T) {
@@ -99,22 +99,28 @@ func TestGDSFRemembersABoundedPast(t *testing.T) {
 
 // naiveGDSF computes every worth from the definition and sorts when asked.
 type naiveGDSF struct {
-	uses, floor float64
-	keys        map[string]*naiveKey
+	clock float64
+	keys  map[string]*naiveKey
 }
 
 type naiveKey struct {
-	entry             Entry
-	freq, used, worth float64
-	inside, candidate bool
+	entry  Entry
+	uses   []float64 // clock of each
+	inside bool
 }
 
 func (n *naiveGDSF) use(key string) {
 	k := n.keys[key]
-	n.uses++
-	k.freq = 1 + k.freq*math.Pow(2, (k.used-n.uses)/gdsfHalfLife)
-	k.used, k.candidate, k.inside = n.uses, false, true
-	k.worth = n.floor + k.freq*float64(k.entry.Cost)/float64(k.entry.Size)
+	n.clock += 1 / math.Max(minHalfLife, halfLifePerKey*float64(len(n.keys)))
+	k.uses, k.inside = append(k.uses, n.clock), true
+}
+
+func (k *naiveKey) worth() float64 {
+	frequency, last := 0.0, k.uses[len(k.uses)-1]
+	for _, at := range k.uses {
+		frequency += math.Pow(2, at-last)
+	}
+	return math.Log2(frequency*float64(k.entry.Cost)/float64(k.entry.Size)) + last
 }
 
 func (n *naiveGDSF) victims() []string {
@@ -125,8 +131,7 @@ func (n *naiveGDSF) victims() []string {
 		}
 	}
 	slices.SortFunc(out, func(a, b string) int {
-		x, y := n.keys[a], n.keys[b]
-		return cmp.Or(cmp.Compare(x.worth, y.worth), cmp.Compare(x.used, y.used), strings.Compare(a, b))
+		return cmp.Compare(n.keys[a].worth(), n.keys[b].worth())
 	})
 	return out
 }
@@ -136,7 +141,7 @@ func TestGDSFAgainstNaive(t *testing.T) {
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	o, n := NewGDSF(), &naiveGDSF{keys: map[string]*naiveKey{}}
-	for step := range 5000 {
+	for step := range 3000 {
 		key := strconv.Itoa(r.IntN(40))
 		k := n.keys[key]
 		switch r.IntN(4) {
@@ -150,11 +155,8 @@ func TestGDSFAgainstNaive(t *testing.T) {
 			n.use(key)
 		case 1:
 			o.Remove(key)
-			if k != nil && k.inside {
+			if k != nil {
 				k.inside = false
-				if k.candidate {
-					n.floor = max(n.floor, k.worth)
-				}
 			}
 		default:
 			o.Touch(key)
@@ -169,9 +171,6 @@ func TestGDSFAgainstNaive(t *testing.T) {
 			}
 		}
 		want = want[:min(len(want), take+1)]
-		for _, w := range want {
-			n.keys[w].candidate = true
-		}
 		if !slices.Equal(got, want) {
 			t.Fatalf("step %d: victims %v, want %v", step, got, want)
 		}

@@ -4,6 +4,7 @@
 //	go run ./stack/bench node    what a request costs beside the engine's own time
 //	go run ./stack/bench churn   swapping under load and SIGKILL: outputs, bytes, memory
 //	go run ./stack/bench sched   what a decision of each scheduling policy costs
+//	go run ./stack/bench evict   bytes that each order of eviction keeps in reach
 package main
 
 import (
@@ -19,7 +20,7 @@ import (
 type benchmark func(ctx context.Context, args []string) (any, error)
 
 func main() {
-	benchmarks := map[string]benchmark{"node": node, "churn": churn, "sched": schedBench}
+	benchmarks := map[string]benchmark{"node": node, "churn": churn, "sched": schedBench, "evict": evict}
 	if len(os.Args) == 3 && os.Args[1] == echoCommand {
 		if err := serveEcho(os.Args[2]); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
@@ -32,7 +33,7 @@ func main() {
 		run = benchmarks[os.Args[1]]
 	}
 	if run == nil {
-		fmt.Fprintln(os.Stderr, "usage: go run ./stack/bench node|churn|sched [-h]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./stack/bench node|churn|sched|evict [-h]")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
