@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine/onnxrt/onnxfile/onnxtest"
 	"github.com/faas-gpu/faas-gpu/internal/image"
 )
 
@@ -68,7 +69,7 @@ func (m machine) goContext(t *testing.T, handler string) {
 		f.Close()
 		put(t, m.context, map[string]string{name: content.String()})
 	}
-	put(t, m.context, map[string]string{"function/handler.go": handler, "function/example/e/1/model.onnx": "weights"})
+	put(t, m.context, map[string]string{"function/handler.go": handler, "function/example/e/1/model.onnx": model})
 }
 
 // unpack returns the folder of an image's files, and the image.
@@ -89,21 +90,29 @@ func (m machine) unpack(t *testing.T, tag string) (string, image.Image) {
 	return root, img
 }
 
+// model is an ONNX file.
+var model = string(onnxtest.Model(onnxtest.Info(onnxtest.Input, "x", 1, "batch", 4, -1), onnxtest.Info(onnxtest.Output, "y", 7)))
+
 const hello = "package function\n\nfunc Handle() string { return \"hello\" }\n"
 
 func TestGoFunction(t *testing.T) {
 	m := newMachine(t)
 	m.goContext(t, hello)
 	put(t, m.context, map[string]string{
-		"function/models/m/2/model.onnx": "weights",
+		"function/models/m/2/model.onnx": model,
 		"function/static/page.html":      "<p>",
 	})
 	code, out := m.build(t, "--build-arg", "ADDITIONAL_PACKAGE=", "--label", "a=b", "--tag", "hello")
 	if code != 0 {
 		t.Fatalf("status %d:\n%s", code, out)
 	}
-	if !strings.Contains(out, "the Dockerfile is not read") || !strings.Contains(out, "Model m, version 2") {
-		t.Errorf("the output does not say what was done:\n%s", out)
+	for _, want := range []string{"the Dockerfile is not read", "Model m, version 2", "takes x FP32 [batch,4,any]; gives y INT64 []"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the output does not say %q:\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "Note:") || strings.Contains(out, "Warning:") {
+		t.Errorf("nothing was wrong:\n%s", out)
 	}
 
 	root, img := m.unpack(t, "hello:latest")
@@ -135,7 +144,7 @@ func TestOtherLanguage(t *testing.T) {
 			"  - {from: function/models, else: function/example, to: models}\n  - {from: function, to: function}\n",
 		"function/handler.py":            "pass",
 		"function/example/e/model.onnx":  "not looked at, since there is function/models",
-		"function/models/m/1/model.onnx": "weights",
+		"function/models/m/1/model.onnx": model,
 	})
 	if code, out := m.build(t, "--tag", "py"); code != 0 {
 		t.Fatalf("status %d:\n%s", code, out)
@@ -170,6 +179,14 @@ func TestFailuresAreExplainedAndLeaveNoImage(t *testing.T) {
 			m.goContext(t, hello)
 			put(t, m.context, map[string]string{"function/models/m/model.onnx": "weights"})
 		}, "move it to m/1/model.onnx"},
+		"not ONNX": {func(t *testing.T, m machine) {
+			m.goContext(t, hello)
+			put(t, m.context, map[string]string{"function/models/m/1/model.onnx": "weights"})
+		}, "models/m/1/model.onnx: it is no ONNX file"},
+		"truncated": {func(t *testing.T, m machine) {
+			m.goContext(t, hello)
+			put(t, m.context, map[string]string{"function/models/m/1/model.onnx": model[:len(model)-1]})
+		}, "models/m/1/model.onnx: it is no ONNX file, or a truncated one"},
 		"bad model.yaml": {func(t *testing.T, m machine) {
 			m.goContext(t, hello)
 			put(t, m.context, map[string]string{"function/models/m/1/model.onnx": "w", "function/models/m/model.yaml": "slo: soon"})
@@ -199,6 +216,22 @@ func TestFailuresAreExplainedAndLeaveNoImage(t *testing.T) {
 				t.Errorf("there is an image %v", img)
 			}
 		})
+	}
+}
+
+// What is taken in the place of models that are not found is said: a folder may
+// be named wrongly.
+func TestMissingModelsAreSaid(t *testing.T) {
+	m := newMachine(t)
+	m.goContext(t, hello)
+	if code, out := m.build(t, "--tag", "x"); code != 0 || !strings.Contains(out, "no folder models, so example is taken") {
+		t.Errorf("status %d:\n%s", code, out)
+	}
+	if err := os.Mkdir(filepath.Join(m.context, "function", "models"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := m.build(t, "--tag", "x"); code != 0 || !strings.Contains(out, "Warning: there are no models") {
+		t.Errorf("status %d:\n%s", code, out)
 	}
 }
 

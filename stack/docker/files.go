@@ -31,6 +31,9 @@ func collect(ctx context.Context, rec recipe, contextDir string, stdout io.Write
 		if source == "" {
 			continue
 		}
+		if rule.Else != "" && source == filepath.Join(contextDir, rule.Else) {
+			fmt.Fprintf(stdout, "Note: the function has no folder %s, so %s is taken.\n", filepath.Base(rule.From), filepath.Base(rule.Else))
+		}
 		if filepath.Clean(rule.To) == modelsName {
 			if err := checkModels(ctx, source, stdout); err != nil {
 				return nil, err
@@ -67,8 +70,9 @@ func pick(rule copyRule, contextDir string) (string, error) {
 	return "", fmt.Errorf("%s, which %s names, is missing", rule.From, recipeFile)
 }
 
-// checkModels refuses a folder that the watchdog could not use, and writes the
-// digests of its models into it, so that no start of a function reads them whole.
+// checkModels refuses a folder that the watchdog could not use, or the cache
+// manager, and writes the digests of its models into it, so that no start of a
+// function reads them whole.
 func checkModels(ctx context.Context, dir string, stdout io.Writer) error {
 	folder, err := models.WriteDigests(ctx, dir)
 	if folder != nil {
@@ -79,8 +83,24 @@ func checkModels(ctx context.Context, dir string, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("the models cannot be used:\n%w", err)
 	}
+	if len(folder.Models) == 0 {
+		fmt.Fprintln(stdout, "Warning: there are no models: a model is at models/NAME/VERSION/model.onnx")
+	}
+	var problems []error
 	for _, m := range folder.Models {
 		fmt.Fprintf(stdout, "Model %s, version %s: %d bytes, %s\n", m.Offer.Name, m.Offer.Version, m.Offer.Size, m.Offer.Digest)
+		if m.Offer.Format != "onnx" {
+			continue
+		}
+		signature, err := readSignature(m.Path)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("models/%s: %w", m.Relative, err))
+			continue
+		}
+		fmt.Fprintf(stdout, "  %s\n", signature)
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("the models cannot be used:\n%w", errors.Join(problems...))
 	}
 	return nil
 }

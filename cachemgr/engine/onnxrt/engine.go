@@ -151,18 +151,18 @@ func (e *Engine) deviceName() string {
 // Open reads the file whole.
 func (e *Engine) Open(ctx context.Context, m engine.Model) (engine.Staged, error) {
 	if m.Format != engine.FormatONNX {
-		return nil, fmt.Errorf("%w: %s has the format %q, and ONNX Runtime reads %q only", engine.ErrBadModel, m.Name, m.Format, engine.FormatONNX)
+		return nil, fmt.Errorf("%w: it has the format %q, and ONNX Runtime reads %q only", engine.ErrBadModel, m.Format, engine.FormatONNX)
 	}
 	file, err := readFile(ctx, m.Path)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", m.Name, err)
+		return nil, err
 	}
 	model, err := onnxfile.Parse(file)
 	if err == nil {
 		err = runnable(model)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%w: %s: %w", engine.ErrBadModel, m.Name, err), unmap(file))
+		return nil, errors.Join(fmt.Errorf("%w: %w", engine.ErrBadModel, err), unmap(file))
 	}
 	return newStaged(e, m.Name, file, model), nil
 }

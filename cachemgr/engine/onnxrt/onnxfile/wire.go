@@ -1,7 +1,7 @@
 package onnxfile
 
 import (
-	"fmt"
+	"errors"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -24,12 +24,14 @@ func (f field) isVarint(num protowire.Number) bool {
 	return f.num == num && f.typ == protowire.VarintType
 }
 
+var errNoONNX = errors.New("it is no ONNX file, or a truncated one")
+
 // each visits the fields of a message in order. Nothing is copied.
 func each(msg []byte, visit func(field) error) error {
 	for len(msg) > 0 {
 		num, typ, n := protowire.ConsumeTag(msg)
 		if n < 0 {
-			return fmt.Errorf("not a protobuf message, or truncated: %w", protowire.ParseError(n))
+			return errNoONNX
 		}
 		msg = msg[n:]
 		f := field{num: num, typ: typ}
@@ -42,7 +44,7 @@ func each(msg []byte, visit func(field) error) error {
 			n = protowire.ConsumeFieldValue(num, typ, msg)
 		}
 		if n < 0 {
-			return fmt.Errorf("not a protobuf message, or truncated: %w", protowire.ParseError(n))
+			return errNoONNX
 		}
 		msg = msg[n:]
 		if err := visit(f); err != nil {
