@@ -68,7 +68,11 @@ func (m *Message) Release() {
 // JSON; ErrNotText names one that cannot be that. The message refers to their
 // data until it is released.
 func (c *Codec) EncodeRequest(r *Request, binary bool) (*Message, error) {
-	m := c.newMessage(len(r.Inputs))
+	room := int64(0)
+	if !binary {
+		room = textRoom(r.Inputs, func(string) bool { return false })
+	}
+	m := c.newMessage(len(r.Inputs), room)
 	b := append(m.header.Data[:0], '{')
 	if r.ID != "" {
 		b = append(b, `"id":`...)
@@ -101,7 +105,7 @@ func (c *Codec) EncodeRequest(r *Request, binary bool) (*Message, error) {
 // binary data (Request.WantsBinary). ErrNotText names an output that cannot be
 // sent as JSON. The message refers to their data until it is released.
 func (c *Codec) EncodeResponse(r *Response, binary func(name string) bool) (*Message, error) {
-	m := c.newMessage(len(r.Outputs))
+	m := c.newMessage(len(r.Outputs), r.TextRoom(binary))
 	b := append(m.header.Data[:0], `{"model_name":`...)
 	b = appendString(b, r.Model)
 	b = append(b, `,"model_version":`...)
@@ -118,11 +122,49 @@ func (c *Codec) EncodeResponse(r *Response, binary func(name string) bool) (*Mes
 	return m.finish(append(b, '}')), nil
 }
 
+// TextRoom is how many bytes the elements of the outputs that are not sent as
+// binary data take at most: a multiple of what they take in memory.
+func (r *Response) TextRoom(binary func(name string) bool) int64 { return textRoom(r.Outputs, binary) }
+
+func textRoom(tensors []tensor.Tensor, binary func(name string) bool) int64 {
+	room := int64(0)
+	for i := range tensors {
+		if t := &tensors[i]; !binary(t.Name) {
+			room += int64(len(t.Data)) * longestText(t.Datatype) / int64(max(t.Datatype.Size(), 1))
+		}
+	}
+	return room
+}
+
+// longestText is the length of the longest element in JSON, with its comma. Of
+// strings it is that of one byte of their data.
+func longestText(d tensor.Datatype) int64 {
+	switch d {
+	case tensor.Bool:
+		return int64(len("false,"))
+	case tensor.Uint8, tensor.Int8:
+		return int64(len("-128,"))
+	case tensor.Uint16, tensor.Int16:
+		return int64(len("-32768,"))
+	case tensor.Uint32, tensor.Int32:
+		return int64(len("-2147483648,"))
+	case tensor.Uint64, tensor.Int64:
+		return int64(len("-9223372036854775808,"))
+	case tensor.FP32:
+		return int64(len("-0.000123456789,"))
+	case tensor.FP64:
+		return int64(len("-1.2345678901234567e-308,"))
+	}
+	return int64(len(`\u0000`))
+}
+
 // usualHeader is enough for the header of a message with a few binary tensors.
 const usualHeader = 4 << 10
 
-func (c *Codec) newMessage(tensors int) *Message {
-	return &Message{header: c.Buffers.Get(usualHeader), parts: make([][]byte, 1, 1+tensors)}
+// newMessage sets room aside for elements in the header, so that a large one is
+// not copied as it grows.
+func (c *Codec) newMessage(tensors int, room int64) *Message {
+	return &Message{header: c.Buffers.Get(int(usualHeader + room)), parts: make([][]byte, 1, 1+tensors)}
 }
 
 // finish closes the message; header may have outgrown the buffer.

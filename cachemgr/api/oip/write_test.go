@@ -2,9 +2,11 @@ package oip
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"unsafe"
@@ -165,5 +167,48 @@ func BenchmarkEncodeRequest600k(b *testing.B) {
 			b.Fatal(err)
 		}
 		m.Release()
+	}
+}
+
+// TextRoom is what the elements take at most, whatever their bits are.
+func TestTextRoom(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	c := NewCodec(1 << 20)
+	inJSON := func(string) bool { return false }
+	for _, d := range []tensor.Datatype{
+		tensor.Bool, tensor.Uint8, tensor.Uint16, tensor.Uint32, tensor.Uint64,
+		tensor.Int8, tensor.Int16, tensor.Int32, tensor.Int64, tensor.FP32, tensor.FP64,
+	} {
+		for range 5000 {
+			data := binary.LittleEndian.AppendUint64(nil, random.Uint64()>>random.IntN(64))
+			switch v := -random.Float64() / float64(random.IntN(1e5)+1); { // the longest texts are those of small numbers
+			case d == tensor.FP32:
+				data = binary.LittleEndian.AppendUint32(nil, math.Float32bits(float32(v)))
+			case d == tensor.FP64 && random.IntN(2) == 0:
+				data = binary.LittleEndian.AppendUint64(nil, math.Float64bits(v))
+			}
+			r := &Response{Outputs: []tensor.Tensor{{Name: "x", Datatype: d, Shape: []int64{1}, Data: data[:d.Size()]}}}
+			m, err := c.EncodeResponse(r, inJSON)
+			if errors.Is(err, ErrNotText) {
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, text, _ := strings.Cut(string(m.Parts()[0]), `"data":[`)
+			if text = strings.TrimSuffix(text, "]}]}"); int64(len(text)+1) > r.TextRoom(inJSON) {
+				t.Errorf("%s has %d bytes, TextRoom is %d", text, len(text), r.TextRoom(inJSON))
+			}
+			m.Release()
+		}
+	}
+	r := &Response{Outputs: []tensor.Tensor{{Name: "x", Datatype: tensor.Bytes, Shape: []int64{1}, Data: []byte("\x03\x00\x00\x00\x00\x01\x02")}}}
+	if m, err := c.EncodeResponse(r, inJSON); err != nil || !strings.Contains(string(m.Parts()[0]), `["\u0000\u0001\u0002"]`) || r.TextRoom(inJSON) < 20 {
+		t.Errorf("strings: %v, TextRoom is %d", err, r.TextRoom(inJSON))
+	}
+	if n := r.TextRoom(func(string) bool { return true }); n != 0 {
+		t.Errorf("TextRoom of binary data is %d", n)
 	}
 }
