@@ -85,7 +85,7 @@ func ReadConfig(s *env.Set) Config {
 		BodyTimeout:    s.Duration("body_timeout", 30*time.Second, "longest wait for a body, and 1s more for each MiB (408)"),
 		MaxBody:        s.Bytes("max_body", 32<<20, "bytes of a request for an inference (413)"),
 		MaxOutput:      s.Bytes("max_output", 256<<20, "bytes of the outputs of an inference"),
-		MaxInFlight:    s.Bytes("max_inflight_bytes", 2<<30, "bytes of the bodies and outputs of all requests together (503 beyond)"),
+		MaxInFlight:    s.Bytes("max_inflight_bytes", 2<<30, "bytes of the bodies and outputs of all requests together, of one function half (503 beyond)"),
 		AllowPlans:     s.Bool("allow_plans", false, "accept serialized engines, which are native code"),
 	}
 	for _, p := range c.problems() {

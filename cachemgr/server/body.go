@@ -22,8 +22,7 @@ const bodyRate = 1 << 20
 // never sends it holds nothing for long. It also covers what net/http reads of a
 // body that no handler wanted.
 func (s *Server) expectBody(w http.ResponseWriter, size int64) {
-	allowed := s.limits.BodyTimeout + time.Duration(size/bodyRate)*time.Second
-	setReadDeadline(w, time.Now().Add(allowed))
+	setReadDeadline(w, time.Now().Add(s.timeFor(size)))
 }
 
 // bodySize is how long a request's body is, at most.
@@ -43,22 +42,27 @@ func setReadDeadline(w http.ResponseWriter, t time.Time) {
 	_ = http.NewResponseController(w).SetReadDeadline(t)
 }
 
-// socketBuffer is what the kernel takes of an answer without waiting for the
-// client.
-const socketBuffer = 64 << 10
+// expectTaken bounds the time that the client has to take an answer of size
+// bytes; one that does not is cut off. It holds until the next answer on the
+// connection, so it also covers what net/http sends after the handler.
+func (s *Server) expectTaken(w http.ResponseWriter, size int64) {
+	setWriteDeadline(w, time.Now().Add(s.timeFor(size)))
+}
 
-// write sends a body of size bytes; a client that does not take it in time is
-// cut off. Errors are the client's leaving: there is nobody to tell.
-func (s *Server) write(w http.ResponseWriter, size int64, writeTo func(io.Writer) (int64, error)) {
-	if size <= socketBuffer {
-		_, _ = writeTo(w)
-		return
-	}
-	conn := http.NewResponseController(w)
-	_ = conn.SetWriteDeadline(time.Now().Add(s.limits.BodyTimeout + time.Duration(size/bodyRate)*time.Second))
-	if _, err := writeTo(w); err == nil && conn.Flush() == nil {
-		_ = conn.SetWriteDeadline(time.Time{})
-	}
+// expectTakenAfterBody is expectTaken where part of the body may be left:
+// net/http waits for that before it sends the answer.
+func (s *Server) expectTakenAfterBody(w http.ResponseWriter, size int64) {
+	setWriteDeadline(w, time.Now().Add(s.timeFor(s.limits.Body)+s.timeFor(size)))
+}
+
+// timeFor is how long size bytes may take from or to a client.
+func (s *Server) timeFor(size int64) time.Duration {
+	return s.limits.BodyTimeout + time.Duration(size/bodyRate)*time.Second
+}
+
+// setWriteDeadline has no effect where there is no connection (in tests).
+func setWriteDeadline(w http.ResponseWriter, t time.Time) {
+	_ = http.NewResponseController(w).SetWriteDeadline(t)
 }
 
 // readJSON reads a whole small body into v; an empty one leaves v as it is.

@@ -126,16 +126,17 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusRequestEntityTooLarge, http.StatusRequestTimeout:
 		h.Set("Connection", "close") // the rest of the body is not wanted
 	}
-	writeJSON(w, status, oip.ErrorBody{Error: err.Error()})
+	s.writeJSON(w, status, oip.ErrorBody{Error: err.Error()})
 }
 
 // writeJSON answers with a small document. An error in writing is the client's
 // leaving: there is nobody to tell.
-func writeJSON(w http.ResponseWriter, status int, v any) {
+func (s *Server) writeJSON(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
 		status, body = http.StatusInternalServerError, []byte(`{"error":"the answer could not be encoded"}`)
 	}
+	s.expectTakenAfterBody(w, int64(len(body)))
 	h := w.Header()
 	h["Content-Type"] = jsonType
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}

@@ -49,7 +49,7 @@ func FuzzRoutes(f *testing.F) {
 		if w.Code == 500 {
 			t.Errorf("%s %s: %s", method, path, w.Body)
 		}
-		if used := s.memory.used.Load(); used != 0 {
+		if used := s.memory.taken(); used != 0 {
 			t.Errorf("%d bytes are still taken", used)
 		}
 		if n := len(s.catalog.entriesOf(function)); n != 1 {

@@ -12,7 +12,7 @@ import (
 )
 
 func (s *Server) serverMetadata(w http.ResponseWriter, r *http.Request, _ Caller) error {
-	writeJSON(w, http.StatusOK, oip.ServerMetadata{
+	s.writeJSON(w, http.StatusOK, oip.ServerMetadata{
 		Name:       "faas-gpu",
 		Version:    s.version,
 		Extensions: []string{"binary_tensor_data", "model_repository", "statistics"},
@@ -21,7 +21,7 @@ func (s *Server) serverMetadata(w http.ResponseWriter, r *http.Request, _ Caller
 }
 
 func (s *Server) live(w http.ResponseWriter, r *http.Request, _ Caller) error {
-	writeJSON(w, http.StatusOK, oip.ServerLive{Live: true})
+	s.writeJSON(w, http.StatusOK, oip.ServerLive{Live: true})
 	return nil
 }
 
@@ -32,7 +32,7 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request, _ Caller) error {
 	case len(s.manager.Status().Devices) == 0:
 		return fmt.Errorf("%w: no device", errNotReady)
 	}
-	writeJSON(w, http.StatusOK, oip.ServerReady{Ready: true})
+	s.writeJSON(w, http.StatusOK, oip.ServerReady{Ready: true})
 	return nil
 }
 
@@ -53,7 +53,7 @@ func (s *Server) modelReady(w http.ResponseWriter, r *http.Request, c Caller) er
 		// Not %w: whatever the reason, the answer to this question is "not ready".
 		return fmt.Errorf("%w: model %q: %v", errNotReady, e.offer.Name, err)
 	}
-	writeJSON(w, http.StatusOK, oip.ModelReady{Name: e.offer.Name, Ready: true})
+	s.writeJSON(w, http.StatusOK, oip.ModelReady{Name: e.offer.Name, Ready: true})
 	return nil
 }
 
@@ -89,7 +89,7 @@ func (s *Server) modelMetadata(w http.ResponseWriter, r *http.Request, c Caller)
 			m.Versions = append(m.Versions, other.offer.Version)
 		}
 	}
-	writeJSON(w, http.StatusOK, m)
+	s.writeJSON(w, http.StatusOK, m)
 	return nil
 }
 

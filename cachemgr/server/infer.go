@@ -47,7 +47,7 @@ type call struct {
 
 // reserve takes n bytes of the memory for requests, until the end of the call.
 func (c *call) reserve(n int64) error {
-	if err := c.server.memory.take(n); err != nil {
+	if err := c.server.memory.take(c.entry.function, n, c.reserved); err != nil {
 		return err
 	}
 	c.reserved += n
@@ -59,7 +59,7 @@ func (c *call) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	defer func() { c.server.memory.give(c.reserved) }()
+	defer func() { c.server.memory.give(c.entry.function, c.reserved) }()
 	if err := c.reserve(c.server.requestRoom(r)); err != nil {
 		return err
 	}
@@ -113,16 +113,21 @@ func (c *call) run(ctx context.Context, hint engine.DeviceID) (err error) {
 	if c.result.Outcome == api.CacheLoad {
 		c.timing.swap += read
 	}
-	return c.outputs.check(c.server.limits.Output)
+	if err := c.outputs.check(c.server.limits.Output); err != nil {
+		return err
+	}
+	return c.reserve(c.outputs.allocated())
 }
 
 // answer encodes the outputs and counts the request.
 func (c *call) answer(w http.ResponseWriter) error {
 	s, offer := c.server, &c.entry.offer
 	begin := time.Now()
-	m, err := s.codec.EncodeResponse(&oip.Response{
-		Model: offer.Name, Version: offer.Version, ID: c.request.ID, Outputs: c.outputs.tensors,
-	}, c.request.WantsBinary)
+	response := &oip.Response{Model: offer.Name, Version: offer.Version, ID: c.request.ID, Outputs: c.outputs.tensors}
+	if err := c.reserve(response.TextRoom(c.request.WantsBinary)); err != nil {
+		return fmt.Errorf("outputs as JSON: %w", err)
+	}
+	m, err := s.codec.EncodeResponse(response, c.request.WantsBinary)
 	if err != nil {
 		return fmt.Errorf("output %w", err)
 	}
@@ -134,7 +139,8 @@ func (c *call) answer(w http.ResponseWriter) error {
 	if c.result.Outcome != api.CacheHit {
 		s.swaps.WithLabelValues(c.result.Outcome).Observe(c.timing.swap.Seconds())
 	}
-	s.write(w, m.Size(), m.WriteTo)
+	s.expectTaken(w, m.Size())
+	_, _ = m.WriteTo(w) // an error is the client's leaving: there is nobody to tell
 	return nil
 }
 

@@ -2,10 +2,14 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr"
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
 )
 
 func TestMemoryOfRequestsIsBounded(t *testing.T) {
@@ -16,8 +20,9 @@ func TestMemoryOfRequestsIsBounded(t *testing.T) {
 		<-proceed
 		return double(ctx, r)
 	}
-	// A request takes its body as text and as elements, and 64 bytes for its output.
-	s, h := newServer(t, m, Limits{InFlight: 5*int64(len(four)) + 64 + 10})
+	// A request takes its body as text and as elements, and for its output 64
+	// bytes and the text of four floats.
+	s, h := newServer(t, m, Limits{InFlight: 5*int64(len(four)) + 64 + 4*16 + 10})
 	first := make(chan int, 1)
 	go func() {
 		resp, _ := send(t, "POST", h.URL+inferPath, four)
@@ -32,11 +37,66 @@ func TestMemoryOfRequestsIsBounded(t *testing.T) {
 	if status := <-first; status != 200 {
 		t.Errorf("the first request: %d", status)
 	}
-	if used := s.memory.used.Load(); used != 0 {
+	if used := s.memory.taken(); used != 0 {
 		t.Errorf("%d bytes are still taken", used)
 	}
 	m.infer = double
 	if resp, body := send(t, "POST", h.URL+inferPath, four); resp.StatusCode != 200 {
 		t.Errorf("afterwards: %d %s", resp.StatusCode, body)
+	}
+}
+
+// One function's requests leave room for those of others, whatever they ask for.
+func TestMemoryOfRequestsIsShared(t *testing.T) {
+	const limit = 1 << 20
+	m := newMemory(limit)
+	name := func(n int) api.FunctionRef { return api.FunctionRef{Name: fmt.Sprint("f", n)} }
+	had := map[api.FunctionRef]int64{}
+	for n := range 4 { // each takes as much as it gets, in small and large pieces
+		for piece := int64(limit); piece > 0; piece /= 2 {
+			for had[name(n)] > 0 && m.take(name(n), piece, 0) == nil {
+				had[name(n)] += piece
+			}
+			if had[name(n)] == 0 && piece <= limit/64 && m.take(name(n), piece, 0) == nil {
+				had[name(n)] = piece
+			}
+		}
+		if had[name(n)] < limit/64 {
+			t.Errorf("after %d greedy functions another gets %d bytes", n, had[name(n)])
+		}
+	}
+	if err := m.take(name(9), limit/64, 0); err != nil {
+		t.Errorf("after four greedy functions: %v", err)
+	}
+	m.give(name(9), limit/64)
+	for f, n := range had {
+		m.give(f, n)
+	}
+	if m.taken() != 0 || len(m.byFunction) != 0 {
+		t.Errorf("%d bytes are taken at the end, by %v", m.taken(), m.byFunction)
+	}
+	// A request alone may have everything, in several steps.
+	if err := errors.Join(m.take(name(1), limit-10, 0), m.take(name(1), 10, limit-10)); err != nil {
+		t.Error(err)
+	}
+	if m.take(name(2), 1, 0) == nil {
+		t.Error("more is given than there is")
+	}
+}
+
+// What the engine allocates, and the text that outputs become, count too.
+func TestMemoryOfAnswersCounts(t *testing.T) {
+	m := newFakeManager()
+	m.spec.Outputs = []tensor.Spec{{Name: "y", Datatype: tensor.FP32, Shape: []int64{-1}}}
+	m.infer = func(_ context.Context, r cachemgr.Request) (cachemgr.Result, error) {
+		r.Out[0].Data, r.Out[0].Shape = make([]byte, 4000), []int64{1000}
+		return cachemgr.Result{Outcome: api.CacheHit}, nil
+	}
+	for room, status := range map[int64]int{3999: 503, 4000: 503, 19999: 503, 20000: 200} {
+		s, h := newServer(t, m, Limits{InFlight: 5*int64(len(four)) + room})
+		if resp, body := send(t, "POST", h.URL+inferPath, four); resp.StatusCode != status {
+			t.Errorf("room for %d bytes: %d %.100s", room, resp.StatusCode, body)
+		}
+		waitFor(t, func() bool { return s.memory.taken() == 0 })
 	}
 }

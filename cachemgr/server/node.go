@@ -22,6 +22,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request, _ Caller) error 
 	h.Set("Content-Type", "application/x-ndjson")
 	if once, _ := strconv.ParseBool(r.URL.Query().Get("once")); once || r.Method == http.MethodHead {
 		line := s.hub.message()
+		s.expectTaken(w, int64(len(line)))
 		h.Set("Content-Length", strconv.Itoa(len(line)))
 		_, _ = w.Write(line)
 		return nil
@@ -45,7 +46,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request, _ Caller) error 
 // cache shows a function what is its own, and the devices.
 func (s *Server) cache(w http.ResponseWriter, r *http.Request, c Caller) error {
 	now := s.hub.now()
-	writeJSON(w, http.StatusOK, api.CacheStatus{
+	s.writeJSON(w, http.StatusOK, api.CacheStatus{
 		Node: s.hub.node, Epoch: s.Epoch(),
 		Devices: now.devices, Host: now.host, Models: now.of(c.Function),
 	})
@@ -62,7 +63,7 @@ func (s *Server) prefetch(w http.ResponseWriter, r *http.Request, _ Caller) erro
 		return fmt.Errorf("%w: digest %q", cachemgr.ErrUnknownModel, want.Digest)
 	}
 	s.load(want)
-	writeJSON(w, http.StatusAccepted, struct{}{})
+	s.writeJSON(w, http.StatusAccepted, struct{}{})
 	return nil
 }
 

@@ -43,7 +43,7 @@ func (s *Server) offer(w http.ResponseWriter, r *http.Request, c Caller) error {
 	if err := s.consider(r.Context(), c, good, to); err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, api.OfferResponse{Epoch: s.Epoch(), Models: answers})
+	s.writeJSON(w, http.StatusOK, api.OfferResponse{Epoch: s.Epoch(), Models: answers})
 	return nil
 }
 
@@ -130,7 +130,7 @@ func (s *Server) proof(w http.ResponseWriter, r *http.Request, c Caller) error {
 	}
 	registered := api.Offered{Name: p.Name, Version: p.Version, Digest: p.Digest}
 	if o, ok := s.store.Lookup(c.Function, p.Name, p.Version); ok && o.Digest == p.Digest {
-		writeJSON(w, http.StatusOK, registered) // another replica was faster
+		s.writeJSON(w, http.StatusOK, registered) // another replica was faster
 		return nil
 	}
 	o, offered := s.pending.find(c.Function, func(o api.Offer) bool {
@@ -150,7 +150,7 @@ func (s *Server) proof(w http.ResponseWriter, r *http.Request, c Caller) error {
 			return refused.err
 		}
 	}
-	writeJSON(w, http.StatusOK, registered)
+	s.writeJSON(w, http.StatusOK, registered)
 	return nil
 }
 
@@ -176,7 +176,7 @@ func (s *Server) checkProof(p api.Proof, nonce []byte) error {
 func (s *Server) upload(w http.ResponseWriter, r *http.Request, c Caller) error {
 	digest := r.PathValue("digest")
 	if s.ownedDigests(c.Function)[digest] {
-		writeJSON(w, http.StatusOK, struct{}{}) // another replica was faster
+		s.writeJSON(w, http.StatusOK, struct{}{}) // another replica was faster
 		return nil
 	}
 	o, offered := s.pending.find(c.Function, func(o api.Offer) bool { return o.Digest == digest })
@@ -190,7 +190,7 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request, c Caller) error 
 	if err := s.store.Put(r.Context(), digest, o.Size, r.Body); err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, struct{}{})
+	s.writeJSON(w, http.StatusOK, struct{}{})
 	return nil
 }
 
@@ -207,7 +207,7 @@ func (s *Server) references(w http.ResponseWriter, r *http.Request, _ Caller) er
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, struct{}{})
+	s.writeJSON(w, http.StatusOK, struct{}{})
 	return nil
 }
 

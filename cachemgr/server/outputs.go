@@ -12,6 +12,7 @@ import (
 type outputs struct {
 	tensors []tensor.Tensor
 	buffer  *buffer.Buffer // of those whose size is known before the run
+	placed  int64          // bytes of these
 }
 
 // release gives the memory back for the next call.
@@ -54,21 +55,27 @@ func newOutputs(spec *fileSpec, picked []int, b *buffer.Buffer) outputs {
 			o.tensors[at].Shape = want.Shape
 			o.tensors[at].Data = free[:n:n]
 			free = free[buffer.RoundUp(n):]
+			o.placed += n
 		}
 	}
 	return o
 }
 
-// check holds outputs that the engine allocated against the limit, in bytes.
+// check holds all outputs against the limit, in bytes.
 func (o *outputs) check(limit int64) error {
-	total := int64(0)
-	for i := range o.tensors {
-		total += int64(len(o.tensors[i].Data))
-	}
-	if total > limit {
+	if o.placed+o.allocated() > limit {
 		return tooMuchOutput(limit)
 	}
 	return nil
+}
+
+// allocated is how many bytes the engine has allocated for outputs.
+func (o *outputs) allocated() int64 {
+	total := -o.placed
+	for i := range o.tensors {
+		total += int64(len(o.tensors[i].Data))
+	}
+	return total
 }
 
 func tooMuchOutput(limit int64) error {

@@ -25,7 +25,7 @@ func (s *Server) repositoryIndex(w http.ResponseWriter, r *http.Request, c Calle
 		}
 		index = append(index, oip.IndexEntry{Name: e.offer.Name, Version: e.offer.Version, State: state, Reason: reason})
 	}
-	writeJSON(w, http.StatusOK, index)
+	s.writeJSON(w, http.StatusOK, index)
 	return nil
 }
 
@@ -80,6 +80,6 @@ func (s *Server) move(w http.ResponseWriter, r *http.Request, c Caller, do func(
 	if err := do(ctx, e.offer.Digest); err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, struct{}{})
+	s.writeJSON(w, http.StatusOK, struct{}{})
 	return nil
 }

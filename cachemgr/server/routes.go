@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 )
@@ -76,6 +77,9 @@ func (s *Server) serve(rt route) http.HandlerFunc {
 		w.Header()[api.HeaderEpoch] = s.epoch
 		if r.ContentLength != 0 {
 			s.expectBody(w, s.bodySize(r))
+		}
+		if r.Header["Expect"] != nil {
+			setWriteDeadline(w, time.Time{}) // the last answer's: "100 Continue" comes before this one's
 		}
 		if err := s.admit(rt, w, r); err != nil {
 			s.fail(w, r, err)

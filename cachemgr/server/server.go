@@ -32,7 +32,7 @@ type Config struct {
 type Limits struct {
 	Body        int64         // bytes of a request for an inference; 32 MiB
 	Output      int64         // bytes of its outputs together; 256 MiB
-	InFlight    int64         // bytes of the bodies and outputs of all requests together; 2 GiB
+	InFlight    int64         // bytes of the bodies and outputs of all requests together, of one function half; 2 GiB
 	Run         time.Duration // from its arrival to its answer; 60 s
 	BodyTimeout time.Duration // for the first byte of a body, and 1 s more for each MiB; 30 s
 	AllowPlans  bool          // accept serialized engines, which are native code
@@ -98,7 +98,7 @@ func New(c Config) (*Server, error) {
 	s.catalog = newCatalog(c.Store, c.Manager, s.limits.acceptable, c.Log)
 	s.hub = newHub(c.Node, epoch, c.Manager, s.catalog)
 	s.codec = oip.NewCodec(s.limits.Body)
-	s.memory = &memory{limit: s.limits.InFlight}
+	s.memory = newMemory(s.limits.InFlight)
 	s.life, s.stop = context.WithCancel(context.Background())
 	s.routes()
 	s.metrics()

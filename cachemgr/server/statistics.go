@@ -21,7 +21,7 @@ func (s *Server) statistics(w http.ResponseWriter, r *http.Request, c Caller) er
 	if name != "" && len(out.Models) == 0 {
 		return fmt.Errorf("%w %q", cachemgr.ErrUnknownModel, name)
 	}
-	writeJSON(w, http.StatusOK, out)
+	s.writeJSON(w, http.StatusOK, out)
 	return nil
 }
 
