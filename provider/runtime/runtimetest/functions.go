@@ -93,7 +93,7 @@ func (s *suite) refusals(t *testing.T) {
 func (s *suite) verbatim(t *testing.T) {
 	d := s.deployment("verbatim", 0, "a", "b=c\n \"d\"", "empty", "")
 	d.Request.EnvProcess = "python3 index.py"
-	d.Request.Constraints = []string{"z == 1", "a != 2"}
+	d.Request.Constraints = []string{"node.platform.os == linux", "node.hostname!=nowhere"}
 	d.Request.Labels = &map[string]string{"l": "1", "com.openfaas.scale.min": "0"}
 	d.Request.Annotations = &map[string]string{"com.openfaas.gpu.model": "m"}
 	d.Request.Limits = &types.FunctionResources{Memory: "1.5Gi", CPU: "1500m"}

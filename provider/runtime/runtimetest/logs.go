@@ -29,6 +29,20 @@ func (s *suite) read(t *testing.T, q logs.Request) []string {
 	return texts
 }
 
+// say has a replica write a line, and waits until it can be read: a runtime may
+// stamp lines when it reads them.
+func (s *suite) say(t *testing.T, name string, r runtime.Replica, text string) {
+	t.Helper()
+	s.post(t, r, "/say/"+text)
+	deadline := time.Now().Add(patience)
+	for !slices.Contains(s.read(t, logs.Request{Name: name, Namespace: s.ns, Instance: r.ID}), text) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s wrote %q, which cannot be read", r.ID, text)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
 func (s *suite) logs(t *testing.T) {
 	query := logs.Request{Name: "logs", Namespace: s.ns}
 	nothing := func(logs.Message) error { return nil }
@@ -38,11 +52,11 @@ func (s *suite) logs(t *testing.T) {
 	s.create(t, s.deployment("logs", 2, variableVersion, "1"))
 	f := s.ready(t, "logs", 2)
 	a, b := f.Replicas[0], f.Replicas[1]
-	s.post(t, a, "/say/one")
-	s.post(t, b, "/say/two")
+	s.say(t, "logs", a, "one")
+	s.say(t, "logs", b, "two")
 	since := time.Now()
-	s.post(t, a, "/say/three")
-	s.post(t, b, "/say/four")
+	s.say(t, "logs", a, "three")
+	s.say(t, "logs", b, "four")
 
 	with := func(change func(*logs.Request)) logs.Request {
 		q := query
@@ -85,7 +99,7 @@ func (s *suite) logs(t *testing.T) {
 func (s *suite) logsFollow(t *testing.T) {
 	s.create(t, s.deployment("follow", 1))
 	first := s.ready(t, "follow", 1).Replicas[0]
-	s.post(t, first, "/say/before")
+	s.say(t, "follow", first, "before")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -61,9 +61,13 @@ func fatal(err error) {
 	os.Exit(1)
 }
 
-// say writes a line as a watchdog does.
+// say writes a line as a watchdog does: with the time if it is told a log file.
 func say(text string) {
-	if _, err := os.Stdout.Write(logline.Append(nil, time.Now(), text)); err != nil {
+	line := []byte(text + "\n")
+	if os.Getenv("log_file") != "" {
+		line = logline.Append(nil, time.Now(), text)
+	}
+	if _, err := os.Stdout.Write(line); err != nil {
 		fatal(err)
 	}
 }
@@ -94,6 +98,7 @@ func routes() http.Handler {
 		if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err != nil {
 			fatal(err)
 		}
+		syscall.Exit(128 + int(syscall.SIGKILL)) // the first process of a container does not die of its own signals
 	})
 	return mux
 }

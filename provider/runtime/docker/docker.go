@@ -1,0 +1,272 @@
+package docker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/faas-gpu/faas-gpu/provider/runtime"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/secrets"
+)
+
+const (
+	// DefaultHost is where Docker listens unless told otherwise.
+	DefaultHost = "unix:///var/run/docker.sock"
+	// DefaultName is the installation's unless told otherwise.
+	DefaultName = "faas-gpu"
+	// callTimeout bounds a call to the daemon that should not take long.
+	callTimeout = time.Minute
+)
+
+// Config of a runtime.
+type Config struct {
+	// Host is the daemon, DefaultHost if empty.
+	Host string
+	// Name tells this installation from others of the daemon, and is the name of
+	// the containers' network; DefaultName if empty.
+	Name string
+	// Dir holds secrets and the files of replicas. Only one runtime at a time uses
+	// it.
+	Dir string
+	// CachemgrDir is the folder of the cache manager's sockets, which containers
+	// see as well.
+	CachemgrDir string
+	// NodeLabels are what constraints call node.labels.
+	NodeLabels map[string]string
+	// GPUs are the UUIDs of the devices that functions may have for themselves.
+	GPUs []string
+	// GPUDriver is how they are asked for: "nvidia", or "cdi" (nvidia.com/gpu=UUID);
+	// "nvidia" if empty.
+	GPUDriver string
+	// Tokens makes the tokens of functions; nil: they get none.
+	Tokens runtime.TokenSource
+	Log    *slog.Logger
+}
+
+// Runtime runs functions as containers.
+type Runtime struct {
+	config  Config
+	daemon  daemon
+	node    node
+	lock    *os.File
+	secrets *secrets.Store
+	records records
+	set     *reconcile.Set
+	gpus    *gpus
+	pulls   *pulls
+
+	tasks sync.WaitGroup
+
+	mu       sync.Mutex          // guards replicas; held for a look-up only
+	replicas map[string]*replica // that have not ended, by the container's ID
+}
+
+var _ runtime.Runtime = (*Runtime)(nil)
+
+// New connects to the daemon and takes up all that its labels tell: functions, and
+// the replicas of them that still run. The others are started. ctx bounds New
+// only.
+func New(ctx context.Context, config Config) (*Runtime, error) {
+	if err := config.complete(); err != nil {
+		return nil, fmt.Errorf("docker runtime: %w", err)
+	}
+	d, err := dial(config.Host)
+	if err != nil {
+		return nil, err
+	}
+	r, err := open(ctx, config, d)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("docker runtime: %w", err), d.Close())
+	}
+	return r, nil
+}
+
+var installationName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$`)
+
+func (c *Config) complete() error {
+	if c.Dir == "" || c.CachemgrDir == "" {
+		return errors.New("Config needs Dir and CachemgrDir")
+	}
+	c.Host, c.Name = cmp.Or(c.Host, DefaultHost), cmp.Or(c.Name, DefaultName)
+	c.GPUDriver = cmp.Or(c.GPUDriver, "nvidia")
+	if !installationName.MatchString(c.Name) {
+		return fmt.Errorf("the name %q; up to 64 letters, digits, dots, underscores and hyphens are possible", c.Name)
+	}
+	if c.GPUDriver != "nvidia" && c.GPUDriver != "cdi" {
+		return fmt.Errorf("the GPU driver %q is neither nvidia nor cdi", c.GPUDriver)
+	}
+	for _, dir := range []*string{&c.Dir, &c.CachemgrDir} {
+		absolute, err := filepath.Abs(*dir)
+		if err != nil {
+			return err
+		}
+		*dir = absolute
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// open is New with a daemon.
+func open(ctx context.Context, config Config, d daemon) (_ *Runtime, err error) {
+	r := &Runtime{
+		config: config, daemon: d, replicas: map[string]*replica{},
+		records: records{d, config.Name}, gpus: newGPUs(config.GPUs), pulls: newPulls(d),
+	}
+	if r.lock, err = lockDir(config.Dir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.lock.Close())
+		}
+	}()
+	if r.secrets, err = secrets.Open(filepath.Join(config.Dir, "secrets"), checkNamespace); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.MkdirAll(r.replicaDir(""), 0o700), os.MkdirAll(config.CachemgrDir, 0o755)); err != nil {
+		return nil, err
+	}
+	if r.node, err = d.Node(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.EnsureNetwork(ctx, config.Name); err != nil {
+		return nil, fmt.Errorf("make the network %s: %w", config.Name, err)
+	}
+	r.set = reconcile.NewSet(reconcile.Config{Node: r.node.Name, Tokens: config.Tokens, Log: config.Log})
+	if err := r.restore(ctx); err != nil {
+		r.set.Close()
+		return nil, err
+	}
+	r.tasks.Go(r.watch)
+	r.tasks.Go(r.sampleUsage)
+	return r, nil
+}
+
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("another one uses %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+// replicaDir is the folder of the files that a replica's container sees.
+func (r *Runtime) replicaDir(name string) string {
+	return filepath.Join(r.config.Dir, "replicas", name)
+}
+
+// Snapshot and Changed: see runtime.Observer.
+func (r *Runtime) Snapshot() *runtime.Snapshot { return r.set.Snapshot() }
+
+func (r *Runtime) Changed(s *runtime.Snapshot) <-chan struct{} { return r.set.Changed(s) }
+
+// Info names what the daemon cannot do.
+func (r *Runtime) Info() runtime.Info {
+	info := runtime.Info{Orchestration: "docker", Version: r.node.Version}
+	if !r.node.LimitsMemory {
+		info.Unenforced = append(info.Unenforced, "memory: the daemon has no control group for it")
+	}
+	if !r.node.LimitsCPU {
+		info.Unenforced = append(info.Unenforced, "cpu: the daemon has no control group for quotas")
+	}
+	return info
+}
+
+// ListNamespaces: see runtime.Namespaces.
+func (r *Runtime) ListNamespaces(context.Context) ([]string, error) {
+	return []string{namespace}, nil
+}
+
+// ListSecrets and the others: see runtime.Secrets.
+func (r *Runtime) ListSecrets(_ context.Context, namespace string) ([]string, error) {
+	return r.secrets.List(namespace)
+}
+
+func (r *Runtime) CreateSecret(_ context.Context, namespace, name string, value []byte) error {
+	return r.secrets.Create(namespace, name, value)
+}
+
+func (r *Runtime) UpdateSecret(_ context.Context, namespace, name string, value []byte) error {
+	return r.secrets.Update(namespace, name, value)
+}
+
+func (r *Runtime) DeleteSecret(_ context.Context, namespace, name string) error {
+	return r.secrets.Delete(namespace, name)
+}
+
+// Stop ends all replicas, waits until they have stopped or ctx ends, and closes
+// the runtime. Functions stay: a new runtime starts their replicas again.
+func (r *Runtime) Stop(ctx context.Context) error {
+	return errors.Join(r.set.Stop(ctx), r.release())
+}
+
+// Close stops watching; replicas go on.
+func (r *Runtime) Close() error {
+	r.set.Close()
+	return r.release()
+}
+
+// release gives back what the runtime held, once its set is closed.
+func (r *Runtime) release() error {
+	r.tasks.Wait()
+	r.pulls.wait()
+	err := r.lock.Close()
+	if errors.Is(err, os.ErrClosed) { // this is not the first call
+		err = nil
+	}
+	return errors.Join(r.daemon.Close(), err)
+}
+
+// remember has a replica found by its container until forget.
+func (r *Runtime) remember(rep *replica) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.replicas[rep.id] = rep
+}
+
+func (r *Runtime) forget(rep *replica) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.replicas, rep.id)
+}
+
+func (r *Runtime) replica(id string) *replica {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.replicas[id]
+}
+
+func (r *Runtime) allReplicas() []*replica {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]*replica, 0, len(r.replicas))
+	for _, rep := range r.replicas {
+		all = append(all, rep)
+	}
+	return slices.Clip(all)
+}
+
+// call returns the context of a call to the daemon that ends with the runtime.
+func (r *Runtime) call() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(r.set.Context(), callTimeout)
+}

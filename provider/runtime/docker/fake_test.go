@@ -1,0 +1,267 @@
+package docker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/openfaas/faas-provider/types"
+
+	"github.com/faas-gpu/faas-gpu/provider/runtime"
+)
+
+// fakeDaemon keeps in memory what a daemon would. Its containers run nothing.
+type fakeDaemon struct {
+	machine node
+	pull    func(ctx context.Context, name string, progress func(string)) error
+
+	mu         sync.Mutex
+	images     map[string]imageInfo
+	containers map[string]*fakeContainer
+	records    map[string]map[string]string
+	died       func(id string)
+	lost       chan struct{} // closed to break the stream of events
+	count      int
+	failStart  error
+	keepRecord bool // RemoveRecord fails
+}
+
+type fakeContainer struct {
+	container
+	spec containerSpec
+}
+
+var _ daemon = (*fakeDaemon)(nil)
+
+func newFakeDaemon() *fakeDaemon {
+	return &fakeDaemon{
+		machine: node{
+			Version: "20.10", ID: "ID", Name: "here", OS: "linux", Arch: "amd64", Labels: map[string]string{"disk": "ssd"},
+			CPUs: 2, MemoryBytes: 8 << 30, LimitsMemory: true, LimitsCPU: true,
+		},
+		images: map[string]imageInfo{"image": {ID: "sha256:1"}}, containers: map[string]*fakeContainer{},
+		records: map[string]map[string]string{}, lost: make(chan struct{}),
+	}
+}
+
+func (d *fakeDaemon) Node(context.Context) (node, error)          { return d.machine, nil }
+func (d *fakeDaemon) EnsureNetwork(context.Context, string) error { return nil }
+func (d *fakeDaemon) Close() error                                { return nil }
+
+func (d *fakeDaemon) Image(_ context.Context, name string) (imageInfo, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for known, i := range d.images {
+		if known == name || i.ID == name {
+			return i, nil
+		}
+	}
+	return imageInfo{}, errNotThere
+}
+
+func (d *fakeDaemon) setImage(name string, i imageInfo) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.images[name] = i
+}
+
+func (d *fakeDaemon) Pull(ctx context.Context, name string, progress func(string)) error {
+	return d.pull(ctx, name, progress)
+}
+
+func (d *fakeDaemon) Create(_ context.Context, name string, spec containerSpec) (string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.count++
+	id := fmt.Sprint("container", d.count)
+	d.containers[id] = &fakeContainer{container{ID: id, Name: name, Image: spec.Image, Labels: spec.Labels, State: "created"}, spec}
+	return id, nil
+}
+
+func (d *fakeDaemon) Start(_ context.Context, id string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.failStart != nil {
+		return d.failStart
+	}
+	d.containers[id].State, d.containers[id].IP = "running", "127.0.0.1"
+	return nil
+}
+
+func (d *fakeDaemon) Inspect(_ context.Context, id string) (container, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c := d.containers[id]; c != nil {
+		return c.container, nil
+	}
+	return container{}, errNotThere
+}
+
+func (d *fakeDaemon) Containers(context.Context, string) ([]container, error) {
+	var list []container
+	for _, c := range d.all() {
+		list = append(list, c.container)
+	}
+	return list, nil
+}
+
+// all containers, the first that was made first.
+func (d *fakeDaemon) all() []fakeContainer {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var list []fakeContainer
+	for _, id := range slices.Sorted(maps.Keys(d.containers)) {
+		list = append(list, *d.containers[id])
+	}
+	return list
+}
+
+func (d *fakeDaemon) Signal(_ context.Context, id, _ string) error {
+	d.end(id, 0, true)
+	return nil
+}
+
+// end ends a container, and tells so or not.
+func (d *fakeDaemon) end(id string, code int, tell bool) {
+	d.mu.Lock()
+	c, died := d.containers[id], d.died
+	if c != nil {
+		c.State, c.ExitCode = "exited", code
+	}
+	d.mu.Unlock()
+	if tell && died != nil {
+		died(id)
+	}
+}
+
+func (d *fakeDaemon) Remove(_ context.Context, id string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.containers, id)
+	return nil
+}
+
+func (d *fakeDaemon) Logs(context.Context, string, logQuery) (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(nil)), nil
+}
+
+func (d *fakeDaemon) Usage(context.Context, string) (usage, error) { return usage{}, errNotThere }
+
+func (d *fakeDaemon) Watch(ctx context.Context, _ string, listening func(), died func(string)) error {
+	d.mu.Lock()
+	d.died = died
+	lost := d.lost
+	d.mu.Unlock()
+	listening()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-lost:
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lost = make(chan struct{})
+	return errors.New("connection lost")
+}
+
+func (d *fakeDaemon) SaveRecord(_ context.Context, name string, labels map[string]string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.records[name] = labels
+	return nil
+}
+
+func (d *fakeDaemon) Records(_ context.Context, having map[string]string) (map[string]map[string]string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	found := map[string]map[string]string{}
+	for name, labels := range d.records {
+		all := true
+		for k, v := range having {
+			all = all && labels[k] == v
+		}
+		if all {
+			found[name] = labels
+		}
+	}
+	return found, nil
+}
+
+func (d *fakeDaemon) RemoveRecord(_ context.Context, name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.keepRecord {
+		return errors.New("the daemon is busy")
+	}
+	delete(d.records, name)
+	return nil
+}
+
+// openFake opens a runtime on a fake daemon.
+func openFake(t *testing.T, d daemon, dir string, change ...func(*Config)) *Runtime {
+	t.Helper()
+	config := Config{Name: "test", Dir: dir, CachemgrDir: filepath.Join(dir, "run")}
+	for _, c := range change {
+		c(&config)
+	}
+	if err := config.complete(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := open(t.Context(), config, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func deployment(name string, replicas int) runtime.Deployment {
+	return runtime.Deployment{
+		ID:       runtime.ID{Namespace: namespace, Name: name},
+		Request:  types.FunctionDeployment{Service: name, Image: "image"},
+		Replicas: replicas, StopTimeout: time.Minute,
+	}
+}
+
+const patience = 20 * time.Second
+
+// await returns a function once it is as it should be.
+func await(t *testing.T, r *Runtime, name string, is func(*runtime.Function) bool) *runtime.Function {
+	t.Helper()
+	timeout := time.After(patience)
+	for {
+		s := r.Snapshot()
+		f := s.Functions[runtime.ID{Namespace: namespace, Name: name}]
+		if f != nil && is(f) {
+			return f
+		}
+		select {
+		case <-r.Changed(s):
+		case <-timeout:
+			t.Fatalf("%s is not as it should be: %+v", name, f)
+		}
+	}
+}
+
+// awaitProblem waits for words in a function's Problem.
+func awaitProblem(t *testing.T, r *Runtime, name, words string) {
+	t.Helper()
+	await(t, r, name, func(f *runtime.Function) bool { return strings.Contains(f.Problem, words) })
+}
+
+func replicas(n int) func(*runtime.Function) bool {
+	return func(f *runtime.Function) bool { return len(f.Replicas) == n }
+}

@@ -1,0 +1,117 @@
+package docker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/provider/runtime"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/secrets"
+)
+
+// restore takes up every function that there is a record of, and those that were
+// deleted while containers of them are still there.
+func (r *Runtime) restore(ctx context.Context) error {
+	list, err := r.records.load(ctx, func(name string, err error) {
+		r.config.Log.Error("a function is lost: its record cannot be read", "volume", name, "err", err)
+	})
+	if err != nil {
+		return fmt.Errorf("read the functions: %w", err)
+	}
+	containers, err := r.daemon.Containers(ctx, r.config.Name)
+	if err != nil {
+		return fmt.Errorf("list the containers: %w", err)
+	}
+	slices.SortFunc(containers, func(a, b container) int { return cmp.Compare(a.Labels[labelStarted], b.Labels[labelStarted]) })
+	if err := r.removeFolders(containers); err != nil {
+		return err
+	}
+	functions := map[string]*function{}
+	for _, rec := range list {
+		functions[rec.UID] = r.newFunction(rec.Deployment.ID, rec.UID, rec)
+	}
+	for _, c := range containers {
+		uid := c.Labels[labelUID]
+		if functions[uid] == nil {
+			id := runtime.ID{Namespace: c.Labels[labelNamespace], Name: c.Labels[labelFunction]}
+			functions[uid] = r.newFunction(id, uid, nil)
+		}
+		if err := r.adopt(ctx, functions[uid], c); err != nil {
+			return err
+		}
+	}
+	for _, f := range functions {
+		r.set.Add(f.actor)
+	}
+	return nil
+}
+
+// adopt takes up a container that runs, keeps the log of one that has ended, and
+// removes one that was never started.
+func (r *Runtime) adopt(ctx context.Context, f *function, c container) error {
+	rep, err := r.replicaOf(c)
+	if err != nil {
+		r.config.Log.Error("a container is removed: its labels cannot be read", "container", c.Name, "err", err)
+		return r.daemon.Remove(ctx, c.ID)
+	}
+	if c.State == "created" {
+		return errors.Join(r.daemon.Remove(ctx, c.ID), os.RemoveAll(rep.dir))
+	}
+	if !c.alive() {
+		f.bury(ctx, rep.source())
+		return os.RemoveAll(rep.dir)
+	}
+	if f.record != nil && rep.info.Revision == f.record.Revision {
+		f.image, f.imageOf = c.Image, rep.info.Revision
+	}
+	r.remember(rep)
+	r.gpus.keep(rep.gpu)
+	f.actor.Adopt(rep)
+	return nil
+}
+
+// replicaOf reads a container's labels.
+func (r *Runtime) replicaOf(c container) (*replica, error) {
+	revision, err := strconv.Atoi(c.Labels[labelRevision])
+	started, startedErr := time.Parse(time.RFC3339Nano, c.Labels[labelStarted])
+	stop, stopErr := time.ParseDuration(c.Labels[labelStopTimeout])
+	reader, readerErr := parseReader(c.Labels[labelReader])
+	if err := errors.Join(err, startedErr, stopErr, readerErr); err != nil {
+		return nil, err
+	}
+	rep := r.newReplica(reconcile.Info{ID: c.Name, Revision: revision, URL: urlOf(c.IP), Started: started, StopTimeout: stop})
+	rep.id, rep.gpu, rep.reader = c.ID, c.Labels[labelGPU], reader
+	return rep, nil
+}
+
+func parseReader(label string) (secrets.Reader, error) {
+	uidText, modeText, _ := strings.Cut(label, ":")
+	uid, err := strconv.Atoi(uidText)
+	mode, modeErr := strconv.ParseUint(modeText, 8, 9)
+	return secrets.Reader{UID: uid, Mode: fs.FileMode(mode)}, errors.Join(err, modeErr)
+}
+
+// removeFolders removes what replicas left whose containers are gone.
+func (r *Runtime) removeFolders(containers []container) error {
+	entries, err := os.ReadDir(r.replicaDir(""))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if slices.ContainsFunc(containers, func(c container) bool { return c.Name == e.Name() }) {
+			continue
+		}
+		if err := os.RemoveAll(r.replicaDir(e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
