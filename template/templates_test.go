@@ -59,9 +59,17 @@ func python(t *testing.T, handler http.HandlerFunc) string {
 	}
 }
 
+// callID is that of every request.
+const callID = "id-of-the-request"
+
 func post(t *testing.T, address, body string) (int, map[string]any) {
 	t.Helper()
-	resp, err := http.Post("http://"+address+"/", "application/json", strings.NewReader(body))
+	req, err := http.NewRequest("POST", "http://"+address+"/", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Call-Id", callID)
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +98,7 @@ func TestPythonFunction(t *testing.T) {
 		err := json.NewDecoder(r.Body).Decode(&request)
 		if err != nil || r.URL.Path != "/v2/models/digits/infer" || len(request.Inputs) != 1 ||
 			request.Inputs[0].Name != "pixels" || request.Inputs[0].Datatype != "FP32" ||
-			fmt.Sprint(request.Inputs[0].Shape) != "[1 1 8 8]" || len(request.Inputs[0].Data) != 64 {
+			r.Header.Get("X-Call-Id") != callID || fmt.Sprint(request.Inputs[0].Shape) != "[1 1 8 8]" || len(request.Inputs[0].Data) != 64 {
 			http.Error(w, fmt.Sprintf("%s: %+v, %v", r.URL.Path, request, err), 400)
 			return
 		}

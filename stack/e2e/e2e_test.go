@@ -136,7 +136,8 @@ func invoke(t *testing.T, l *lab.Lab, name, path string, body []byte) *lab.Answe
 }
 
 // wantDigit invokes digits with a scan that the model gets right, and wants that.
-func wantDigit(t *testing.T, l *lab.Lab, name string) {
+// It returns the answer.
+func wantDigit(t *testing.T, l *lab.Lab, name string) *lab.Answer {
 	t.Helper()
 	s := scans(t)[0]
 	pixels, err := json.Marshal(s.Pixels)
@@ -153,6 +154,7 @@ func wantDigit(t *testing.T, l *lab.Lab, name string) {
 	if err := json.Unmarshal(a.Body, &got); err != nil || got.Class != s.Digit {
 		t.Fatalf("%s answered %s to a %d (%v)", name, a.Body, s.Digit, err)
 	}
+	return a
 }
 
 // floats are values as a function's body.

@@ -11,10 +11,10 @@ import urllib.parse
 from function import handler
 
 
-def respond(body):
+def respond(body, headers):
     """The status and the JSON that answer a request."""
     try:
-        return 200, json.dumps(handler.handle(body)).encode()
+        return 200, json.dumps(handler.handle(body, headers)).encode()
     except ValueError as e:
         status, text = 400, str(e)
     except handler.Unavailable as e:
@@ -33,7 +33,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        status, data = respond(body)
+        status, data = respond(body, self.headers)
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/oip"
+	"github.com/faas-gpu/faas-gpu/watchdog/call"
 	"github.com/faas-gpu/faas-gpu/watchdog/forward"
 )
 
@@ -74,7 +75,7 @@ func (p *Proxy) check(path string) error {
 		return nil
 	}
 	model, version, ok := modelOf(path)
-	if !ok {
+	if !ok || !isModelRoute(path, model, version) {
 		return &api.Error{Status: http.StatusNotFound, Message: "no such route: " + path}
 	}
 	if !p.a.has(model, version) {
@@ -86,6 +87,21 @@ func (p *Proxy) check(path string) error {
 		}
 	}
 	return nil
+}
+
+// isModelRoute reports whether the cache manager has such a route: only then its
+// 404 says that it does not know the model.
+func isModelRoute(path, model, version string) bool {
+	switch {
+	case strings.HasPrefix(path, "/v2/repository/"):
+		verb := strings.TrimPrefix(path, "/v2/repository/models/"+model)
+		return verb == "/load" || verb == "/unload"
+	case version != "":
+		path = strings.TrimPrefix(path, "/v2/models/"+model+"/versions/"+version)
+	default:
+		path = strings.TrimPrefix(path, "/v2/models/"+model)
+	}
+	return path == "" || path == "/ready" || path == "/infer" || path == "/stats"
 }
 
 // modelOf finds the model in a path; ok is false if it is about none. Version ""
@@ -106,12 +122,16 @@ func modelOf(path string) (model, version string, ok bool) {
 
 // edit puts the function's name to a request.
 func (p *Proxy) edit(out *http.Request) {
+	out.URL.RawPath = "" // what is sent is what was checked
 	delete(out.Header, "Authorization")
 	if token := p.token(); token != "" {
 		out.Header.Set("Authorization", "Bearer "+token)
 	}
 	if deadline, ok := out.Context().Deadline(); ok {
 		out.Header.Set(api.HeaderDeadline, time.Until(deadline).String())
+	}
+	if outer := outerOf(out); outer != nil {
+		outer.Carry(out.Header)
 	}
 	if out.Body != nil {
 		// A transport closes a body that it could not send; this one may be sent
@@ -147,6 +167,7 @@ func (p *Proxy) RoundTrip(r *http.Request) (*http.Response, error) {
 // received takes note of what an answer says about the cache manager.
 func (p *Proxy) received(s *state, resp *http.Response) *http.Response {
 	p.a.seen(s, resp.Header.Get(api.HeaderEpoch))
+	recordOuter(resp)
 	model, version, ok := modelOf(resp.Request.URL.Path)
 	if !ok {
 		return resp
@@ -158,6 +179,28 @@ func (p *Proxy) received(s *state, resp *http.Response) *http.Response {
 		p.a.lost(s, fmt.Errorf("the cache manager does not know model %q", model))
 	}
 	return resp
+}
+
+// outerOf is the request to the function that r was made for, nil if there is
+// none.
+func outerOf(r *http.Request) *call.Call {
+	if c := call.From(r.Context()); c != nil {
+		return c.Outer
+	}
+	return nil
+}
+
+// recordOuter lets the request that an inference was made for tell its outcome.
+func recordOuter(resp *http.Response) {
+	h := resp.Header
+	outer, cache := outerOf(resp.Request), h.Get(api.HeaderCache)
+	if outer == nil || cache == "" {
+		return
+	}
+	outer.Record(api.Info{
+		Cache: cache, Device: h.Get(api.HeaderDevice), Engine: h.Get(api.HeaderEngine),
+		Timing: api.ParseTiming(h.Get(api.HeaderTiming)),
+	})
 }
 
 // inspect makes an honest "later" of "unknown": the model is the function's own,

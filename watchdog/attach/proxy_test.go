@@ -8,12 +8,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	pathpkg "path"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/watchdog/call"
 	"github.com/faas-gpu/faas-gpu/watchdog/internal/fakecache"
 	"github.com/faas-gpu/faas-gpu/watchdog/models"
 )
@@ -96,6 +98,11 @@ func TestProxyReachesOwnModelsOnly(t *testing.T) {
 		"/v2/repository/models/foreign/unload":    404,
 		"/v2//faas-gpu/status":                    404,
 		"/v2/health/../faas-gpu/status":           400,
+		"/v2/models/digits%2Fready":               200, // it is sent as it was understood
+		"/v2/models/digits/nonsense":              404,
+		"/v2/models/digits/ready/":                404,
+		"/v2/models/digits/versions/2/nonsense":   404,
+		"/v2/repository/models/digits/erase":      404,
 	} {
 		resp, body := send(t, "GET", url+path, "")
 		if resp.StatusCode != want || strings.Contains(body, "secret") {
@@ -104,6 +111,58 @@ func TestProxyReachesOwnModelsOnly(t *testing.T) {
 		if want >= 400 && !strings.Contains(body, `"error"`) {
 			t.Errorf("%s has the body %q", path, body)
 		}
+	}
+}
+
+// A client must not be able to make the function lose its models by asking for
+// what is not there.
+func TestUnknownRouteLosesNoModel(t *testing.T) {
+	s := fakecache.Start(t, socket(t))
+	f, url := proxyTo(t, s.Socket, time.Minute)
+	f.awaitReady(t, "")
+	before := s.Offers()
+	for _, path := range []string{"/v2/models/digits/nonsense", "/v2/models/digits%2Fnonsense", "/v2/models/digits%2Fx/ready"} {
+		if resp, body := send(t, "GET", url+path, ""); resp.StatusCode != 404 {
+			t.Errorf("%s is %d: %s", path, resp.StatusCode, body)
+		}
+	}
+	if f.state.Load() == nil || s.Offers() != before {
+		t.Errorf("the models were offered %d times instead of %d", s.Offers(), before)
+	}
+}
+
+// A handler in another process asks for its models at /v2.
+func TestProxyTellsTheRequestThatItServes(t *testing.T) {
+	s := fakecache.Start(t, socket(t))
+	f := attachTo(t, s.Socket, time.Minute)
+	p := NewProxy(f.Attachment, s.Socket, func() string { return "t" })
+	defer p.Close()
+	ask := func(outer *call.Call, header ...string) int {
+		r := httptest.NewRequest("POST", "/v2/models/digits/infer", strings.NewReader(inferBody))
+		for i := 0; i+1 < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		c := call.New(r, nil, "")
+		c.Outer = outer
+		w := httptest.NewRecorder()
+		p.ServeHTTP(w, r.WithContext(call.With(r.Context(), c)))
+		return w.Code
+	}
+	outer := &call.Call{ID: "id", Device: "gpu1", SLO: 80 * time.Millisecond, Traceparent: "00-1-2-01"}
+	if ask(outer) != 200 || ask(outer, api.HeaderSLO, "5ms") != 200 || ask(nil) != 200 {
+		t.Fatal("the model does not answer")
+	}
+	var got []string
+	for _, h := range s.Headers() {
+		got = append(got, h.Get(api.HeaderDeviceHint)+" "+h.Get(api.HeaderSLO)+" "+h.Get("Traceparent"))
+	}
+	if want := []string{"gpu1 80ms 00-1-2-01", "gpu1 5ms 00-1-2-01", "  "}; !slices.Equal(got, want) {
+		t.Errorf("sent %q, want %q", got, want)
+	}
+	told := http.Header{}
+	outer.WriteHeaders(told)
+	if told.Get(api.HeaderCache) != "swap" || told.Get(api.HeaderEngine) != "echo" || told.Get(api.HeaderTiming) != "queue;dur=0.000, swap;dur=4.000, compute;dur=2.000" {
+		t.Errorf("the answer says %v", told)
 	}
 }
 

@@ -25,6 +25,9 @@ type Call struct {
 	SLO         time.Duration // 0: none
 	Models      Inferer       // nil for a function without models
 	SecretsDir  string
+	// Outer is the request that this one was made for: a handler in a process of
+	// its own asks for its models at /v2. nil: none, or not known.
+	Outer *Call
 
 	mu      sync.Mutex
 	used    bool
@@ -80,6 +83,15 @@ func (c *Call) Record(o api.Info) {
 	total.Swap += o.Swap
 	total.Compute += o.Compute
 	c.used = true
+}
+
+// Carry gives a request that is made for this one what it lacks of the call.
+func (c *Call) Carry(h http.Header) {
+	setDefault(h, api.HeaderDeviceHint, c.Device)
+	setDefault(h, "Traceparent", c.Traceparent)
+	if c.SLO > 0 {
+		setDefault(h, api.HeaderSLO, c.SLO.String())
+	}
 }
 
 // WriteHeaders says in a response's headers what the inferences found, if there

@@ -50,7 +50,7 @@ func (w *watchdog) run(ctx context.Context) (int, error) {
 	defer f.close()
 
 	options := server.Options{
-		Config: w.Config, Function: f.handler, Listening: f.listening,
+		Config: w.Config, Function: f.handler, Forked: w.handler == nil, Listening: f.listening,
 		Log: w.out.log, Lines: w.out.lines, Registry: registry,
 	}
 	if m != nil {

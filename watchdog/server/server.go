@@ -48,6 +48,9 @@ type Models interface {
 type Options struct {
 	Config   *config.Config
 	Function http.Handler
+	// Forked says that Function is another process, which has to ask for its models
+	// at /v2: what they did is told in the answer to the request it was for.
+	Forked bool
 	// Listening is nil, or says why the function cannot take requests yet.
 	Listening func() error
 	Models    Models // nil for a function without models
@@ -61,6 +64,7 @@ type Server struct {
 	Options
 	metrics   *requestMetrics
 	accepting atomic.Bool
+	running   running
 }
 
 // New makes a server.
@@ -88,7 +92,21 @@ func (s *Server) serveFunction(w http.ResponseWriter, r *http.Request) {
 	c := call.New(r, s.inferer(), s.Config.SecretsDir)
 	resp := newResponse(w, c, time.Now())
 	defer s.record(r, resp)
-	s.run(resp, r, s.route)
+	handle := s.serveLimited
+	if s.isProtocol(r) {
+		handle = s.Models.ServeHTTP
+		c.Outer = s.running.find(c.ID)
+	}
+	s.run(resp, r, handle)
+}
+
+// isProtocol reports whether a request is for the models' protocol, which lies
+// below /v2 if there are models. It does not count towards max_inflight: a
+// handler of another language asks for its models there, in the middle of a
+// request.
+func (s *Server) isProtocol(r *http.Request) bool {
+	p := r.URL.Path
+	return s.Models != nil && (p == "/v2" || strings.HasPrefix(p, "/v2/"))
 }
 
 // serveLimited runs the handler unless max_inflight others are running.
@@ -100,6 +118,10 @@ func (s *Server) serveLimited(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(headerInternal, internalLimit)
 		writeText(w, http.StatusTooManyRequests, fmt.Sprintf("Concurrent request limit exceeded: max_inflight is %d\n", limit))
 		return
+	}
+	if c := call.From(r.Context()); s.Forked && s.Models != nil && c.ID != "" {
+		s.running.begin(c)
+		defer s.running.end(c)
 	}
 	s.Function.ServeHTTP(w, r)
 }
@@ -134,17 +156,6 @@ func (s *Server) run(resp *response, r *http.Request, handle http.HandlerFunc) {
 	defer s.recoverPanic(resp, r)
 	handle(resp, r.WithContext(ctx))
 	resp.finish(ctx, limit)
-}
-
-// route finds what answers a request: the models' protocol lies below /v2, if
-// there are models. It does not count towards max_inflight: a handler of another
-// language asks for its models there, in the middle of a request.
-func (s *Server) route(w http.ResponseWriter, r *http.Request) {
-	if p := r.URL.Path; s.Models != nil && (p == "/v2" || strings.HasPrefix(p, "/v2/")) {
-		s.Models.ServeHTTP(w, r)
-		return
-	}
-	s.serveLimited(w, r)
 }
 
 // recoverPanic answers 500 for a handler that panicked, or ends the connection

@@ -12,11 +12,11 @@ class Unavailable(Exception):
     """The model cannot answer now."""
 
 
-def handle(body):
+def handle(body, headers):
     """Answers a request with what is sent back as JSON. A ValueError becomes the
     status 400, Unavailable becomes 503, any other exception 500."""
     pixels = read_pixels(body)
-    probabilities = infer("digits", "pixels", [1, 1, 8, 8], pixels)["probabilities"]
+    probabilities = infer("digits", "pixels", [1, 1, 8, 8], pixels, headers)["probabilities"]
     best = max(range(len(probabilities)), key=probabilities.__getitem__)
     return {"class": best, "probabilities": probabilities}
 
@@ -35,15 +35,16 @@ def read_pixels(body):
     return pixels
 
 
-def infer(model, name, shape, values):
+def infer(model, name, shape, values, headers):
     """Runs one of the function's own models on one FP32 tensor, through the
     watchdog of this replica, which knows where it is loaded. Returns the outputs
-    by name, each a flat list. Unavailable if another try may succeed."""
+    by name, each a flat list. Unavailable if another try may succeed. headers are
+    those of the request that is answered: by its call id the watchdog knows what
+    the model is used for, and tells in the answer what the cache had."""
     url = f"http://127.0.0.1:{os.environ.get('port', '8080')}/v2/models/{model}/infer"
     tensor = {"name": name, "datatype": "FP32", "shape": shape, "data": values}
-    request = urllib.request.Request(
-        url, json.dumps({"inputs": [tensor]}).encode(), {"Content-Type": "application/json"}
-    )
+    sent = {"Content-Type": "application/json", "X-Call-Id": headers.get("X-Call-Id") or ""}
+    request = urllib.request.Request(url, json.dumps({"inputs": [tensor]}).encode(), sent)
     try:
         with urllib.request.urlopen(request, timeout=30) as response:
             answer = json.load(response)
