@@ -178,7 +178,7 @@ func TestFailuresAreExplainedAndLeaveNoImage(t *testing.T) {
 		"model without version": {func(t *testing.T, m machine) {
 			m.goContext(t, hello)
 			put(t, m.context, map[string]string{"function/models/m/model.onnx": "weights"})
-		}, "move it to m/1/model.onnx"},
+		}, "move it to models/m/1/model.onnx"},
 		"not ONNX": {func(t *testing.T, m machine) {
 			m.goContext(t, hello)
 			put(t, m.context, map[string]string{"function/models/m/1/model.onnx": "weights"})

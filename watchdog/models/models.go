@@ -117,17 +117,21 @@ func (f *Folder) readModel(name string) {
 			f.readVersion(name, e.Name(), config)
 		case formats[e.Name()] != "":
 			found = true
-			f.fail("%s: has no version; move it to %s/1/%s", path, name, e.Name())
+			if isVersion(name) {
+				f.fail("%s: has no name; move it to models/NAME/%s", path, path)
+			} else {
+				f.fail("%s: has no version; move it to models/%s/1/%s", path, name, e.Name())
+			}
 		}
 	}
 	if !found {
-		f.fail("%s: has no version; put the model at %s/1/model.onnx", name, name)
+		f.fail("%s: has no version; put the model at models/%s/1/model.onnx", name, name)
 	}
 }
 
 func (f *Folder) readVersion(name, version string, config api.ModelConfig) {
 	dir := name + "/" + version
-	if n, err := strconv.ParseUint(version, 10, 31); err != nil || n == 0 || version[0] == '0' {
+	if !isVersion(version) {
 		f.fail("%s: a version is a number from 1, without zeros before it", dir)
 		return
 	}
@@ -136,11 +140,14 @@ func (f *Folder) readVersion(name, version string, config api.ModelConfig) {
 		f.fail("%s: %w", dir, err)
 		return
 	}
-	var file string
+	var file, misnamed string
 	for _, e := range entries {
 		switch {
 		case hidden(e):
 		case formats[e.Name()] == "":
+			if formats["model"+filepath.Ext(e.Name())] != "" {
+				misnamed = e.Name()
+			}
 			f.warn("%s/%s is ignored: a model is one file, its data in it", dir, e.Name())
 		case file != "":
 			f.fail("%s: has both %s and %s; keep one", dir, file, e.Name())
@@ -149,7 +156,11 @@ func (f *Folder) readVersion(name, version string, config api.ModelConfig) {
 			file = e.Name()
 		}
 	}
-	if file == "" {
+	switch {
+	case file == "" && misnamed != "":
+		f.fail("%s/%s: is not named model%s; rename it", dir, misnamed, filepath.Ext(misnamed))
+		return
+	case file == "":
 		f.fail("%s: has neither model.onnx nor model.plan", dir)
 		return
 	}
@@ -165,6 +176,11 @@ func (f *Folder) readVersion(name, version string, config api.ModelConfig) {
 		Path:     filepath.Join(f.Dir, dir, file),
 		Relative: dir + "/" + file,
 	})
+}
+
+func isVersion(name string) bool {
+	n, err := strconv.ParseUint(name, 10, 31)
+	return err == nil && n > 0 && name[0] != '0'
 }
 
 // checkFile makes sure that a model can be read.

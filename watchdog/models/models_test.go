@@ -95,7 +95,9 @@ func TestProblemsAndWarnings(t *testing.T) {
 		warn  bool
 	}{
 		{"no version", map[string]string{"a/": ""}, "models/a: has no version", false},
-		{"file without version", map[string]string{"a/model.onnx": "x"}, "move it to a/1/model.onnx", false},
+		{"file without version", map[string]string{"a/model.onnx": "x"}, "move it to models/a/1/model.onnx", false},
+		{"file without name", map[string]string{"1/model.onnx": "x"}, "models/1/model.onnx: has no name; move it to models/NAME/1/model.onnx", false},
+		{"misnamed file", map[string]string{"a/1/resnet.onnx": "x"}, "models/a/1/resnet.onnx: is not named model.onnx; rename it", false},
 		{"word as version", map[string]string{"a/latest/model.onnx": "x"}, "models/a/latest: a version is a number", false},
 		{"version 0", map[string]string{"a/0/model.onnx": "x"}, "models/a/0: a version is a number", false},
 		{"zeros before", map[string]string{"a/01/model.onnx": "x"}, "models/a/01: a version is a number", false},
