@@ -5,6 +5,7 @@
 //	go run ./stack/bench churn   swapping under load and SIGKILL: outputs, bytes, memory
 //	go run ./stack/bench sched   what a decision of each scheduling policy costs
 //	go run ./stack/bench evict   bytes that each order of eviction keeps in reach
+//	go run ./stack/bench sim     the policies on simulated devices
 package main
 
 import (
@@ -20,7 +21,7 @@ import (
 type benchmark func(ctx context.Context, args []string) (any, error)
 
 func main() {
-	benchmarks := map[string]benchmark{"node": node, "churn": churn, "sched": schedBench, "evict": evict}
+	benchmarks := map[string]benchmark{"node": node, "churn": churn, "sched": schedBench, "evict": evict, "sim": simBench}
 	if len(os.Args) == 3 && os.Args[1] == echoCommand {
 		if err := serveEcho(os.Args[2]); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
@@ -33,7 +34,7 @@ func main() {
 		run = benchmarks[os.Args[1]]
 	}
 	if run == nil {
-		fmt.Fprintln(os.Stderr, "usage: go run ./stack/bench node|churn|sched|evict [-h]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./stack/bench node|churn|sched|evict|sim [-h]")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -198,6 +198,9 @@ func (n *naive) cost(r *naiveRequest, d *naiveDevice) instant {
 func (n *naive) cheapest(r *naiveRequest, d *naiveDevice) bool {
 	var best *naiveDevice
 	for _, o := range n.devices {
+		if o != d && len(o.held) >= n.cfg.Credits && !n.models[r.line.model].here[o.ID] {
+			continue
+		}
 		if n.may(r.line, o) && (best == nil || n.cost(r, o) < n.cost(r, best) || n.cost(r, o) == n.cost(r, best) && before(o, best)) {
 			best = o
 		}

@@ -21,7 +21,7 @@ func (swap) serve(s *Scheduler, d *device) bool {
 	if r == nil {
 		return false
 	}
-	best := s.cheapest(r.line)
+	best := s.cheapest(r.line, d)
 	if best.device != d && !s.hasRoom(best.device, r.line.model) {
 		s.bind(r, best.device)
 		return true
@@ -29,13 +29,18 @@ func (swap) serve(s *Scheduler, d *device) bool {
 	return s.give(r, best.device)
 }
 
-// cheapest is the best quote of all devices that may serve l; among equals that
-// of the device that has had room longest.
-func (s *Scheduler) cheapest(l *line) quote {
-	best := s.price(l.model, l.lane.devices[0])
-	for _, d := range l.lane.devices[1:] {
-		q := s.price(l.model, d)
-		if q.total() < best.total() || q.total() == best.total() && longest(d, best.device) {
+// cheapest is the best quote of the devices that l may go to: those with room, and
+// those that have the model. Of a device with neither nobody knows what it will
+// have when its turn comes. Among equals the one that has had room longest is
+// taken. There always is one: d, which has room.
+func (s *Scheduler) cheapest(l *line, d *device) quote {
+	best := s.price(l.model, d)
+	for _, o := range l.lane.devices {
+		if o == d || len(o.held) >= s.cfg.Credits && !l.model.here.has(o.index) {
+			continue
+		}
+		q := s.price(l.model, o)
+		if q.total() < best.total() || q.total() == best.total() && longest(o, best.device) {
 			best = q
 		}
 	}
@@ -43,7 +48,11 @@ func (s *Scheduler) cheapest(l *line) quote {
 }
 
 func (swap) choose(s *Scheduler, l *line) (*device, string) {
-	q := s.cheapest(l)
+	d := s.nextFree(l)
+	if d == nil {
+		return nil, "every device is busy; the first that is free takes a request it has the model for, or the one due first"
+	}
+	q := s.cheapest(l, d)
 	if !s.hasRoom(q.device, l.model) {
 		return q.device, "it is the cheapest; a request would wait for it until it has room"
 	}

@@ -1,0 +1,239 @@
+package sim
+
+import (
+	"container/heap"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/policy"
+	"github.com/faas-gpu/faas-gpu/provider/sched"
+	"github.com/faas-gpu/faas-gpu/provider/sched/locality"
+)
+
+// Config of a simulation.
+type Config struct {
+	Profile  Profile
+	Workload Workload
+	// Policy of the scheduler. Its queue is not limited: every request sent is
+	// served.
+	Policy  locality.Policy
+	Credits int // 0 for what the policy takes by default
+	Limit   int // 0 for what the policy takes by default
+	// Eviction makes the order in which models leave a device, and host memory.
+	Eviction func() policy.Order
+	// Lag is how long it takes until the scheduler knows what a node has
+	// evicted.
+	Lag time.Duration
+}
+
+// simulation is one run.
+type simulation struct {
+	cfg       Config
+	scheduler sched.Scheduler
+	now       time.Duration
+	events    events
+	order     uint64
+	nodes     []*node
+	devices   []*device
+	byID      map[string]*device
+	models    []*model
+	jobs      map[sched.RequestID]*job
+	actions   []sched.Action
+	result    *collector
+	err       error
+}
+
+// model of one function.
+type model struct {
+	Model
+	index    int
+	name     string
+	function string
+	bytes    int64
+}
+
+// job is a request on its way.
+type job struct {
+	id      sched.RequestID
+	model   *model
+	sent    time.Duration
+	device  *device
+	started bool // is computed
+}
+
+// epoch is the start of every simulation for the scheduler.
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Run simulates until the last request is answered.
+func Run(ctx context.Context, cfg Config) (Result, error) {
+	s, err := newSimulation(cfg)
+	if err != nil {
+		return Result{}, err
+	}
+	next := 0
+	for steps := 0; ; steps++ {
+		if steps%4096 == 0 && ctx.Err() != nil {
+			return Result{}, ctx.Err()
+		}
+		requests := cfg.Workload.Requests
+		switch {
+		case next < len(requests) && (len(s.events) == 0 || requests[next].At <= s.events[0].at):
+			s.now = requests[next].At
+			s.send(sched.RequestID(next+1), requests[next])
+			next++
+		case len(s.events) > 0:
+			e := heap.Pop(&s.events).(event)
+			s.now = e.at
+			e.do()
+		default:
+			return s.finish()
+		}
+		if s.err != nil {
+			return Result{}, s.err
+		}
+	}
+}
+
+func newSimulation(cfg Config) (*simulation, error) {
+	if err := cfg.Profile.check(); err != nil {
+		return nil, err
+	}
+	scheduler, err := locality.New(locality.Config{
+		Policy: cfg.Policy, Credits: cfg.Credits, Limit: cfg.Limit, QueueLimit: len(cfg.Workload.Requests) + 1,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &simulation{
+		cfg: cfg, scheduler: scheduler, byID: map[string]*device{}, jobs: map[sched.RequestID]*job{},
+		result: newCollector(cfg.Workload),
+	}
+	s.build()
+	s.announce()
+	return s, s.err
+}
+
+// build makes the nodes, the devices and a model for each function.
+func (s *simulation) build() {
+	for gi, g := range s.cfg.Profile.Groups {
+		for ni := range g.Nodes {
+			n := &node{sim: s, name: fmt.Sprintf("%s%d-%d", g.Class, gi, ni), budget: g.HostMB << 20, staged: s.cfg.Eviction(), inside: map[int]time.Duration{}}
+			s.nodes = append(s.nodes, n)
+			for di := range g.Devices {
+				d := &device{
+					sim: s, node: n, id: fmt.Sprintf("%s-gpu%d", n.name, di), class: g.Class, budget: g.BudgetMB << 20,
+					order: s.cfg.Eviction(), slots: map[int]*slot{},
+				}
+				if di%g.DevicesPerLink == 0 {
+					n.links = append(n.links, &lane{})
+				}
+				d.link = n.links[len(n.links)-1]
+				d.linkName = fmt.Sprintf("%s-link%d", n.name, len(n.links)-1)
+				s.devices = append(s.devices, d)
+				s.byID[d.id] = d
+			}
+		}
+	}
+	for i := range s.cfg.Workload.Functions {
+		m := s.cfg.Profile.Models[i%len(s.cfg.Profile.Models)]
+		s.models = append(s.models, &model{
+			Model: m, index: i, name: fmt.Sprintf("%s#%d", m.Name, i), function: fmt.Sprintf("f%d", i), bytes: m.MB << 20,
+		})
+	}
+}
+
+// announce tells the scheduler what there is: every function runs on every node.
+func (s *simulation) announce() {
+	var devices []sched.Device
+	for _, d := range s.devices {
+		devices = append(devices, sched.Device{ID: d.id, Node: d.node.name, Budget: d.budget, Class: d.class, Link: d.linkName})
+	}
+	s.step(sched.Event{Kind: sched.Devices, Devices: devices})
+	var replicas []sched.Replica
+	for _, n := range s.nodes {
+		replicas = append(replicas, sched.Replica{ID: n.name, Node: n.name, Ready: true})
+	}
+	for _, m := range s.models {
+		e := sched.Event{Kind: sched.Prices, Model: m.name, Bytes: m.bytes}
+		for _, c := range m.Costs {
+			e.Prices = append(e.Prices, s.cfg.Profile.price(c))
+		}
+		s.step(e)
+		s.step(sched.Event{Kind: sched.Replicas, Function: m.function, Replicas: replicas})
+	}
+}
+
+// send lets a request arrive.
+func (s *simulation) send(id sched.RequestID, r Request) {
+	m := s.models[r.Function]
+	s.jobs[id] = &job{id: id, model: m, sent: s.now}
+	s.step(sched.Event{Kind: sched.Arrive, Request: sched.Request{
+		ID: id, Function: m.function, Model: m.name, SLO: millis(m.SLOms),
+	}})
+}
+
+// step asks the scheduler and carries out what it decides.
+func (s *simulation) step(e sched.Event) {
+	s.actions = s.scheduler.Step(epoch.Add(s.now), e, s.actions[:0])
+	if len(s.actions) == 0 {
+		return
+	}
+	// Carrying out may step again.
+	given := make([]sched.Action, len(s.actions))
+	copy(given, s.actions)
+	for _, a := range given {
+		if a.Kind != sched.Dispatch {
+			s.fail("the scheduler asked for action %d (reason %d) of request %d; only a dispatch makes sense here", a.Kind, a.Reason, a.ID)
+			return
+		}
+		s.byID[a.Device].take(s.jobs[a.ID])
+	}
+}
+
+func (s *simulation) fail(format string, args ...any) {
+	if s.err == nil {
+		s.err = fmt.Errorf("sim at %v: "+format, append([]any{s.now}, args...)...)
+	}
+}
+
+// after calls do that much later.
+func (s *simulation) after(d time.Duration, do func()) {
+	s.order++
+	heap.Push(&s.events, event{s.now + d, s.order, do})
+}
+
+func (s *simulation) finish() (Result, error) {
+	if len(s.jobs) > 0 {
+		return Result{}, fmt.Errorf("sim: %d requests were never served", len(s.jobs))
+	}
+	return s.result.result(s), nil
+}
+
+// event is something that will happen.
+type event struct {
+	at    time.Duration
+	order uint64 // of those at the same time
+	do    func()
+}
+
+// events has the next one on top. It implements heap.Interface.
+type events []event
+
+func (e events) Len() int { return len(e) }
+func (e events) Less(i, j int) bool {
+	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].order < e[j].order
+}
+func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
+
+// Push implements heap.Interface.
+func (e *events) Push(x any) { *e = append(*e, x.(event)) }
+
+// Pop implements heap.Interface.
+func (e *events) Pop() any {
+	last := len(*e) - 1
+	x := (*e)[last]
+	(*e)[last] = event{}
+	*e = (*e)[:last]
+	return x
+}
