@@ -147,3 +147,5 @@ void onnxrt_unlimit(void) {
 }
 
 int64_t onnxrt_held(void) { return atomic_load(&held); }
+
+const void *const *onnxrt_table(void) { return api; }

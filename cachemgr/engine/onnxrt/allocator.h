@@ -16,4 +16,7 @@ void onnxrt_unlimit(void);
 // onnxrt_held is how many bytes are allocated now.
 int64_t onnxrt_held(void);
 
+// onnxrt_table is the runtime's C interface, once onnxrt_limit has succeeded.
+const void *const *onnxrt_table(void);
+
 #endif

@@ -19,7 +19,7 @@ func BenchmarkRunOverhead(b *testing.B) {
 	i := resident(b, e, write(b, modelgen.Spec{Family: modelgen.Scale, Seed: 1}))
 	in := []tensor.Tensor{{Name: "input", Datatype: tensor.FP32, Shape: []int64{1, 4}, Data: make([]byte, 16)}}
 	out := []tensor.Tensor{{Name: "output", Datatype: tensor.FP32, Shape: []int64{1, 4}, Data: make([]byte, 16)}}
-	b.Run("without the engine", func(b *testing.B) { benchmarkRaw(b, i.(*instance).session) })
+	b.Run("without the engine", func(b *testing.B) { benchmarkRaw(b, i.(*instance).session.DynamicAdvancedSession) })
 	cancellable, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	for name, ctx := range map[string]context.Context{"background": context.Background(), "cancellable": cancellable} {

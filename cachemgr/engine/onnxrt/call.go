@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	ort "github.com/yalue/onnxruntime_go"
@@ -22,6 +23,7 @@ type call struct {
 	// The same as the runtime takes them; values[i] is nil where the runtime
 	// allocates.
 	inValues, outValues []ort.Value
+	made                []unsafe.Pointer // by output: what the runtime has allocated
 	// sizes of the model's named dynamic dimensions in this call.
 	sizes []namedSize
 }
@@ -77,27 +79,42 @@ func (c *call) releaseValues() {
 			}
 		}
 	}
+	for _, value := range c.made {
+		if value != nil {
+			releaseMade(value)
+		}
+	}
+	c.made = nil
 }
 
 // compute runs the session on the slots, once.
-func (c *call) compute(ctx context.Context, session *ort.DynamicAdvancedSession) error {
+func (c *call) compute(ctx context.Context, session *session) error {
 	if err := c.makeValues(); err != nil {
 		return err
 	}
 	if ctx.Done() == nil {
-		return c.result(ctx, session.RunWithOptions(c.inValues, c.outValues, c.opts))
+		return c.result(ctx, c.runSession(session))
 	}
 	terminated := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		c.opts.Terminate()
 		close(terminated)
 	})
-	err := session.RunWithOptions(c.inValues, c.outValues, c.opts)
+	err := c.runSession(session)
 	if !stop() {
 		<-terminated // so that it cannot hit the next Run
 		c.opts.UnsetTerminate()
 	}
 	return c.result(ctx, err)
+}
+
+// runSession runs the session.
+func (c *call) runSession(session *session) (err error) {
+	if slices.Contains(c.outValues, nil) {
+		c.made, err = session.runAllocating(c.inValues, c.outValues, c.opts)
+		return err
+	}
+	return session.RunWithOptions(c.inValues, c.outValues, c.opts)
 }
 
 // result is what a run's error is to the caller.
@@ -106,18 +123,9 @@ func (c *call) result(ctx context.Context, err error) error {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		err = ctx.Err()
-	default:
-		err = classify(err, engine.ErrBadInput)
+		return ctx.Err()
 	}
-	// Where the runtime was to allocate there is no value now, or a nil pointer in
-	// an interface.
-	for i, s := range c.out {
-		if s.data == nil {
-			c.outValues[i] = nil
-		}
-	}
-	return err
+	return classify(err, engine.ErrBadInput)
 }
 
 func (c *call) makeValues() (err error) {
@@ -177,24 +185,14 @@ var elementTypes = map[tensor.Datatype]ort.TensorElementDataType{
 
 // finish hands over what is not in the caller's buffers yet.
 func (c *call) finish(out []tensor.Tensor) error {
-	var total int64
-	for i := range c.out {
-		s := &c.out[i]
-		if s.asked && s.data == nil {
-			s.data, s.shape = contents(c.outValues[i])
-		}
-		if s.asked && out[s.at].Data == nil {
-			total += int64(len(s.data))
-		}
-	}
-	if total > c.staged.engine.maxOutput {
-		return tooMuchOutput(total, c.staged.engine.maxOutput)
+	if err := c.readMade(out); err != nil {
+		return err
 	}
 	for i, s := range c.out {
 		if !s.asked {
 			continue
 		}
-		if len(s.shape) == 0 {
+		if len(s.shape) == 0 && c.outValues[i] != nil {
 			readScalar(c.outValues[i], s.data)
 		}
 		t := &out[s.at]
@@ -203,6 +201,42 @@ func (c *call) finish(out []tensor.Tensor) error {
 			t.Data, t.Shape, t.Datatype = s.data, s.shape, c.staged.spec.Outputs[i].Datatype
 		case s.copied:
 			copy(t.Data, s.data)
+		}
+	}
+	return nil
+}
+
+// readMade copies the outputs that the runtime has allocated, unless all that the
+// caller did not give buffers for are too large together.
+func (c *call) readMade(out []tensor.Tensor) error {
+	if c.made == nil {
+		return nil // bind has added up the others
+	}
+	found := make([]made, len(c.out))
+	total, most := int64(0), c.staged.engine.maxOutput
+	for i := range c.out {
+		s, want := &c.out[i], &c.staged.spec.Outputs[i]
+		if !s.asked || out[s.at].Data != nil {
+			continue
+		}
+		if s.data != nil {
+			total += int64(len(s.data))
+			continue
+		}
+		var err error
+		if found[i], err = readMade(c.made[i]); err != nil {
+			return classify(err, engine.ErrBadInput)
+		}
+		if found[i].datatype != elementTypes[want.Datatype] {
+			return fmt.Errorf("%w: output %q is not %s, as the model declares", engine.ErrBadModel, want.Name, want.Datatype)
+		}
+		if total += found[i].elements * int64(want.Datatype.Size()); total > most {
+			return tooMuchOutput(total, most)
+		}
+	}
+	for i := range c.out {
+		if s := &c.out[i]; s.asked && s.data == nil {
+			s.data, s.shape = found[i].bytes(c.staged.spec.Outputs[i].Datatype.Size()), found[i].shape
 		}
 	}
 	return nil

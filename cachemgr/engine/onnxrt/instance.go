@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"sync"
 
-	ort "github.com/yalue/onnxruntime_go"
-
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 )
@@ -14,7 +12,7 @@ import (
 // instance is a session.
 type instance struct {
 	staged  *staged
-	session *ort.DynamicAdvancedSession
+	session *session
 	closed  bool
 
 	mu   sync.Mutex

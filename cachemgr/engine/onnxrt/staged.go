@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync"
 
-	ort "github.com/yalue/onnxruntime_go"
-
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine/onnxrt/onnxfile"
@@ -110,7 +108,7 @@ func (s *staged) Load(ctx context.Context, d engine.DeviceID) (_ engine.Instance
 			s.unclaim()
 		}
 	}()
-	session, err := ort.NewDynamicAdvancedSessionWithONNXData(s.file, s.inputs, s.outputs, s.engine.session)
+	session, err := newSession(s.file, s.inputs, s.outputs, s.engine.session)
 	s.engine.trim.freed()
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", s.name, classify(err, engine.ErrBadModel))
