@@ -9,6 +9,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
+	"sync/atomic"
 )
 
 // copySize is how much of a body is copied at once, in bytes.
@@ -46,12 +47,30 @@ func New(o Options) *Handler {
 
 // ServeHTTP passes one request on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	out := &eager{ResponseWriter: w}
 	if r.ContentLength != 0 {
 		// Otherwise net/http reads the whole request before the first byte of the
 		// response goes out. Where it is not possible, that is how it is.
 		_ = http.NewResponseController(w).EnableFullDuplex()
+		out.body = &incoming{ReadCloser: r.Body}
+		r = r.WithContext(r.Context()) // the caller's stays as it is
+		r.Body = out.body
 	}
-	h.proxy.ServeHTTP(&eager{ResponseWriter: w}, r)
+	h.proxy.ServeHTTP(out, r)
+}
+
+// incoming is a request's body, and whether it has come to its end.
+type incoming struct {
+	io.ReadCloser
+	ended atomic.Bool
+}
+
+func (b *incoming) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.ended.Store(true)
+	}
+	return n, err
 }
 
 // forwarded are the headers that a reverse proxy drops for safety. Here the
@@ -77,12 +96,18 @@ func rewrite(p *httputil.ProxyRequest, o Options) {
 // by net/http.
 type eager struct {
 	http.ResponseWriter
+	body *incoming // nil: none
 	left int64
 }
 
 func (e *eager) WriteHeader(code int) {
 	if code >= 200 {
 		e.left = contentLength(e.Header())
+		if e.body != nil && !e.body.ended.Load() {
+			// net/http would take what is still to come of the body for the next
+			// request, once it has given up to wait for it.
+			e.Header().Set("Connection", "close")
+		}
 	}
 	e.ResponseWriter.WriteHeader(code)
 }

@@ -277,8 +277,8 @@ func TestBodiesOfManySizes(t *testing.T) {
 			if !known {
 				r = struct{ io.Reader }{r}
 			}
-			if _, got := do(t, request(t, "POST", front, r)); got != string(body) {
-				t.Errorf("%d bytes, known %v: changed on the way", size, known)
+			if resp, got := do(t, request(t, "POST", front, r)); got != string(body) || resp.Close {
+				t.Errorf("%d bytes, known %v: same %v, connection closed %v", size, known, got == string(body), resp.Close)
 			}
 		}
 	}
@@ -289,5 +289,44 @@ func TestContentLength(t *testing.T) {
 		if got := contentLength(http.Header{"Content-Length": {v}}); got != want {
 			t.Errorf("%q is %d", v, got)
 		}
+	}
+}
+
+// What comes after an early answer is still the body, however slowly it comes.
+func TestRestOfABodyIsNoRequest(t *testing.T) {
+	back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(w).EnableFullDuplex()
+		io.WriteString(w, r.URL.Path)
+		http.NewResponseController(w).Flush() // so that the client sees the end
+	}))
+	defer back.Close()
+	defer back.CloseClientConnections()
+	target, _ := url.Parse(back.URL)
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	front := httptest.NewUnstartedServer(New(Options{Target: target, Transport: transport, Fail: func(http.ResponseWriter, *http.Request, error) {}}))
+	front.Config.ReadTimeout, front.Config.IdleTimeout = 50*time.Millisecond, time.Minute // as the watchdog has
+	front.Start()
+	defer front.Close()
+	defer front.CloseClientConnections()
+	c, err := net.Dial("tcp", strings.TrimPrefix(front.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	io.WriteString(c, "POST /early HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n23\r\n")
+	in := bufio.NewReader(c)
+	resp, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, err := io.ReadAll(resp.Body); string(body) != "/early" || err != nil || !resp.Close {
+		t.Errorf("got %q, %v, closed: %v", body, err, resp.Close)
+	}
+	time.Sleep(100 * time.Millisecond) // until the server has given up on the body
+	io.WriteString(c, "GET /inside HTTP/1.1\r\nHost: x\r\n\r\n")
+	if rest, _ := io.ReadAll(in); len(rest) > 0 {
+		t.Errorf("a body was answered as a request: %q", rest)
 	}
 }
