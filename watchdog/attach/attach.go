@@ -75,6 +75,7 @@ type Attachment struct {
 	flight  chan struct{} // not nil: an offer is under way; closed when it is done
 	lastErr error         // why it is not done yet
 	closed  bool
+	told    map[string]string // by model: why it could not serve, as the log says
 }
 
 // state is what one offer has led to. It does not change.
@@ -85,7 +86,7 @@ type state struct {
 
 // New makes an attachment and begins to offer.
 func New(o Options) *Attachment {
-	a := &Attachment{Options: o, paths: make(map[string]string), metrics: newMetrics(o.Registry)}
+	a := &Attachment{Options: o, paths: make(map[string]string), told: make(map[string]string), metrics: newMetrics(o.Registry)}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	for _, m := range o.Models.Models {
 		offer := m.Offer

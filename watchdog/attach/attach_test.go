@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,6 +27,25 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type function struct {
 	*Attachment
 	client *api.Client
+	log    *journal
+}
+
+// journal keeps what was logged.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(line []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(line)
+}
+
+func (j *journal) count(text string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return strings.Count(j.text.String(), text)
 }
 
 func attachTo(t *testing.T, socket string, wait time.Duration) *function {
@@ -51,13 +69,14 @@ func attachTo(t *testing.T, socket string, wait time.Duration) *function {
 		t.Fatal(err)
 	}
 	none := func(string) bool { return false }
+	log := &journal{}
 	a := New(Options{Client: client, Models: folder, Preload: none, Pin: none, Wait: wait,
-		Log: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry()})
+		Log: slog.New(slog.NewTextHandler(log, nil)), Registry: prometheus.NewRegistry()})
 	t.Cleanup(func() {
 		a.Close()
 		client.Close()
 	})
-	return &function{a, client}
+	return &function{a, client, log}
 }
 
 func (f *function) infer(ctx context.Context, model string) error {
@@ -221,41 +240,6 @@ func TestKilledInTheMiddleOfARequest(t *testing.T) {
 	if err := f.infer(t.Context(), "digits"); err != nil {
 		t.Error(err)
 	}
-}
-
-func TestRefusedAndUnreadyModels(t *testing.T) {
-	s := fakecache.Start(t, socket(t))
-	s.Hold(func() { s.Refuse["other"] = "it is a plan" })
-	f := attachTo(t, s.Socket, time.Minute)
-	f.awaitReady(t, `model "other" version 1 was refused: it is a plan`)
-	if err := f.infer(t.Context(), "digits"); err != nil {
-		t.Error(err)
-	}
-	err := f.infer(t.Context(), "other")
-	if e, ok := errors.AsType[*api.Error](err); !ok || e.Status != http.StatusInternalServerError || !strings.Contains(e.Message, "it is a plan") {
-		t.Errorf("error is %v", err)
-	}
-
-	s2 := fakecache.Start(t, socket(t))
-	s2.Hold(func() { s2.Unready["digits"] = "needs 40 GiB" })
-	f2 := attachTo(t, s2.Socket, time.Minute)
-	f2.awaitReady(t, `model "digits" cannot serve: on cpu: needs 40 GiB`)
-}
-
-func TestProblemsOfTheFolderMakeItUnready(t *testing.T) {
-	s := fakecache.Start(t, socket(t))
-	f := attachTo(t, s.Socket, time.Minute)
-	f.Models.Problems = []error{errors.New("models/x: broken")}
-	f.awaitReady(t, "models/x: broken")
-}
-
-func TestFileThatVanished(t *testing.T) {
-	s := fakecache.Start(t, socket(t))
-	s.Kill()
-	f := attachTo(t, s.Socket, 50*time.Millisecond)
-	os.Remove(f.paths["digits/1"])
-	s.Restart(t, true)
-	f.awaitReady(t, "digits version 1")
 }
 
 func TestTokenFile(t *testing.T) {

@@ -36,14 +36,33 @@ func (a *Attachment) modelReady(ctx context.Context, s *state, name string) erro
 	ready, err := a.Client.ModelReady(ctx, name, "")
 	switch {
 	case err == nil && ready:
+		a.tell(name, "")
 		return nil
 	case err == nil:
-		return fmt.Errorf("model %q cannot serve: %s", name, a.reason(ctx, name))
+		reason := a.reason(ctx, name)
+		a.tell(name, reason)
+		return fmt.Errorf("model %q cannot serve: %s", name, reason)
 	case api.IsUnknownModel(err) || errors.Is(err, api.ErrUnreachable):
 		a.lost(s, err)
 	}
 	return fmt.Errorf("model %q: %w", name, err)
 }
+
+// tell logs why a model cannot serve, once for each reason: whoever deployed it
+// looks into the function's log, and who asks whether it is ready is a program.
+func (a *Attachment) tell(name, reason string) {
+	a.mu.Lock()
+	again := a.told[name] == reason
+	a.told[name] = reason
+	a.mu.Unlock()
+	if !again && reason != "" && reason != notReadyYet {
+		a.Log.Error("a model cannot serve, the function is not ready", "model", name, "reason", reason)
+	}
+}
+
+// notReadyYet is the reason while the cache manager gives none: as a rule it is
+// reading the model.
+const notReadyYet = "the cache manager is not ready for it"
 
 // reason asks why a model is not ready: the answer to that alone does not say.
 func (a *Attachment) reason(ctx context.Context, name string) string {
@@ -60,7 +79,7 @@ func (a *Attachment) reason(ctx context.Context, name string) string {
 			}
 		}
 	}
-	return "the cache manager is not ready for it"
+	return notReadyYet
 }
 
 // Status says where the function's models are.

@@ -89,7 +89,7 @@ func (s *Server) serveCache(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.Models == nil {
-		writeJSON(w, http.StatusNotFound, oip.ErrorBody{Error: "this function has no models in " + s.Config.ModelsPath})
+		writeJSON(w, http.StatusNotFound, oip.ErrorBody{Error: "this function has no models: put them at " + s.Config.ModelsPath + "/NAME/VERSION/model.onnx"})
 		return
 	}
 	status, err := s.Models.Status(r.Context())
