@@ -22,13 +22,19 @@ export TRITON_PYTHON     := $(BUILD)/triton-client/bin/python
 # A working copy that somebody else owns is no error when programs are built.
 export GOFLAGS += -buildvcs=false
 
+# The parts in C++ and what they are built from: see native/shim/CMakeLists.txt.
+NATIVE         := $(BUILD)/native
+GPU_HEADERS    := $(BUILD)/gpu-headers
+NATIVE_SOURCES := $(shell find native/shim -type f)
+export GPUSHIM_DOUBLE_LIB := $(NATIVE)/libgpushim_double.so
+
 SOURCES := $(shell find cachemgr provider watchdog internal stack native -name '*.go' ! -name '*_test.go' 2>/dev/null) \
            $(shell find stack/digits cachemgr -name '*.onnx' -o -name '*.csv' -o -name '*.c' -o -name '*.h' 2>/dev/null) \
            go.mod go.sum
 
 PROGRAMS := $(BIN)/gpu-provider $(BIN)/cachemgrd $(BIN)/fwatchdog $(BIN)/faas-gpu-embedded $(BIN)/faas-gpu-demo $(SHIMS)/docker
 
-.PHONY: help demo test up bench build deps lint unit clean check-tools
+.PHONY: help demo test up bench build deps native lint unit clean check-tools check-native-tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +45,7 @@ demo: build deps ## Run the main job on real input with faas-cli, print what hap
 up: build deps ## Keep the stack running on loopback and print the next commands
 	@state_dir=$(BUILD)/up $(BIN)/faas-gpu-embedded
 
-test: lint unit ## Everything that CI runs
+test: lint native unit ## Everything that CI runs
 	@$(MAKE) --no-print-directory demo
 	@echo "make test: all passed"
 
@@ -50,12 +56,14 @@ build: $(PROGRAMS) ## Build our programs into .build/bin
 
 deps: $(ONNXRUNTIME_LIB) $(FAAS_CLI) ## Install what the programs need: ONNX Runtime, faas-cli
 
+native: $(NATIVE)/tested ## Build the GPU shim and test it, without a GPU, under sanitizers
+
 lint:
 	@echo "gofmt"; unformatted=$$(gofmt -l $$(find . -path ./.build -prune -o -name '*.go' -print)); \
 	 [ -z "$$unformatted" ] || { echo "not formatted (gofmt -w):" $$unformatted >&2; exit 1; }
 	@echo "go vet"; go vet ./...
 
-unit: build deps $(TRITON_CLIENT) $(GATEWAY)
+unit: build deps $(NATIVE)/built $(TRITON_CLIENT) $(GATEWAY)
 	@echo "go test -race"; go test -race -timeout 5m ./...
 
 clean: ## Remove everything that was downloaded or built
@@ -83,6 +91,33 @@ $(BIN)/faas-gpu-demo: $(SOURCES) | check-tools
 
 $(SHIMS)/docker: $(SOURCES) | check-tools
 	@echo "build docker"; CGO_ENABLED=0 go build -trimpath -o $@ ./stack/docker
+
+check-native-tools:
+	@for tool in cmake g++; do \
+	   command -v $$tool >/dev/null || { echo "make: $$tool is needed and not on the PATH (Debian: apt-get install cmake g++ libgtest-dev)" >&2; exit 1; }; \
+	 done
+	@[ -e /usr/include/gtest/gtest.h ] || [ -e /usr/local/include/gtest/gtest.h ] || \
+	 { echo "make: GoogleTest is needed (Debian: apt-get install libgtest-dev)" >&2; exit 1; }
+
+$(GPU_HEADERS)/tensorrt/NvInfer.h: stack/deps/gpu-headers.sh | check-tools
+	@echo "install the headers of TensorRT and CUDA"; sh stack/deps/gpu-headers.sh $(GPU_HEADERS) && touch $@
+
+$(NATIVE)/built: $(NATIVE_SOURCES) $(GPU_HEADERS)/tensorrt/NvInfer.h | check-native-tools
+	@echo "build libgpushim.so and its double"; log=$(BUILD)/native.log; \
+	 { cmake -S native/shim -B $(NATIVE) -DTENSORRT_INCLUDE=$(GPU_HEADERS)/tensorrt -DCUDA_INCLUDE=$(GPU_HEADERS)/cuda && \
+	   cmake --build $(NATIVE) --parallel 2 --target gpushim gpushim_double; } >$$log 2>&1 || { cat $$log >&2; exit 1; }; \
+	 touch $@
+
+# Threads are checked where there are some: the faults run in one, and take long.
+$(NATIVE)/tested: $(NATIVE)/built
+	@set -e; log=$(BUILD)/native.log; for sanitize in address,undefined thread; do \
+	   tree=$(NATIVE)-$${sanitize%%,*}; echo "test the shim ($$sanitize)"; \
+	   { cmake -S native/shim -B $$tree -DSANITIZE=$$sanitize && \
+	     cmake --build $$tree --parallel 2 --target shim_test; } >$$log 2>&1 || { cat $$log >&2; exit 1; }; \
+	   filter='*'; [ $$sanitize != thread ] || filter='-FaultTest.*:*DeathTest.*'; \
+	   setarch -R $$tree/shim_test --gtest_brief=1 --gtest_filter="$$filter" >$$log 2>&1 || { cat $$log >&2; exit 1; }; \
+	   grep -E 'SHIM_SEED|PASSED' $$log; \
+	 done; touch $@
 
 $(ONNXRUNTIME_LIB): stack/deps/onnxruntime.sh | check-tools
 	@echo "install ONNX Runtime"; sh stack/deps/onnxruntime.sh $(@D) && touch $@

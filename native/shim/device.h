@@ -1,0 +1,79 @@
+// One device: its memory, the streams on it, and what is shared by its models.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "arena.h"
+#include "buffer.h"
+#include "hostpool.h"
+#include "program.h"
+
+namespace gpushim {
+
+// Slot is what one run at a time uses.
+struct Slot {
+  Slot(Driver& driver, Arena& arena, std::size_t most) : scratch(arena, most), io(arena, most), stream(driver) {}
+  Buffer scratch, io;
+  Pinned staging;
+  bool dirty = false;  // a run failed, and it is not known whether it has left the stream
+  OwnedStream stream;  // the first to go: the buffers are not used then
+};
+
+// Recording lists what one program has allocated and not given back.
+struct Recording {
+  std::map<Address, std::size_t> blocks;
+  std::size_t bytes = 0, peak = 0;
+};
+
+class Device : public Memory {
+ public:
+  Device(Backend& backend, std::size_t index, HostPool& host, std::size_t budget, std::uint32_t slots, bool noRemap);
+
+  Driver& driver() { return driver_; }
+  Arena& arena() { return arena_; }
+  HostPool& host() { return host_; }
+  Loader& loader() { return *loader_; }
+  const DeviceInfo& info() const { return info_; }
+  Slot& slot(std::uint32_t i);
+
+  // Held while a program is made: one at a time, so that what it takes can be
+  // told from what others take.
+  std::mutex& building() { return building_; }
+  // Until stop, the calling thread's allocations are written to r.
+  void record(Recording* r);
+  void stopRecording();
+
+  // Makes all slots large enough for a model.
+  void prepare(std::size_t scratch, std::size_t io);
+
+  // Weights go to the device over one stream, one model after the other: two at a
+  // time would both be late. The lock is held while a model's copies are put into
+  // the stream, not while they run.
+  std::mutex& copyLane() { return copyLane_; }
+  Stream copyStream() const { return copyStream_->get(); }
+
+  void describe(gpushim_device* d);
+
+  Address allocate(std::size_t bytes, std::size_t alignment) override;
+  bool deallocate(Address at) noexcept override;
+
+ private:
+  Driver& driver_;
+  DeviceInfo info_;
+  HostPool& host_;
+  Arena arena_;
+  std::unique_ptr<Loader> loader_;
+  std::unique_ptr<OwnedStream> copyStream_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::mutex building_, copyLane_;
+
+  std::mutex recordingLock_;
+  Recording* recording_ = nullptr;
+  std::thread::id recorder_;
+};
+
+}  // namespace gpushim

@@ -1,0 +1,130 @@
+// A double of the CUDA driver that keeps device memory in host memory. It does
+// what the driver does, asynchronously and with real addresses, and it is strict
+// where the driver is silent: touching what is not mapped, unmapping what
+// something in flight touches, two streams writing to one place and copies from
+// memory that is not pinned end the program with a message.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "../driver.h"
+
+namespace gpushim {
+
+struct DoubleOptions {
+  std::size_t memory = 64 << 20;
+  std::size_t granularity = 64 << 10;
+  // Asked before each call, by the call's name; anything but ok is what the call
+  // returns then, without effect. lost is for good.
+  std::function<Code(const char* call)> fault;
+};
+
+// Touch is device memory that an operation reads or writes.
+struct Touch {
+  Address at;
+  std::size_t bytes;
+  bool writes;
+};
+
+class DoubleDriver : public Driver {
+ public:
+  explicit DoubleDriver(DoubleOptions options);
+  ~DoubleDriver() override;
+
+  // Puts a kernel into a stream.
+  [[nodiscard]] Code launch(Stream stream, std::vector<Touch> touches, std::function<void()> kernel);
+
+  // What is held, in bytes or pieces; all zero once everything was given back.
+  struct Held {
+    std::size_t physical = 0, plain = 0, host = 0, reservations = 0, streams = 0, events = 0;
+    bool nothing() const { return physical + plain + host + reservations + streams + events == 0; }
+  };
+  Held held() const;
+  // Operations that are in the streams, running or waiting.
+  std::size_t pending() const;
+
+  Code enter() override;
+  std::string lastError() const override;
+  std::size_t granularity() const override { return options_.granularity; }
+  Code reserve(Address* base, std::size_t bytes) override;
+  Code unreserve(Address base, std::size_t bytes) override;
+  Code create(Handle* handle, std::size_t bytes) override;
+  Code release(Handle handle) override;
+  Code map(Address at, std::size_t bytes, Handle handle) override;
+  Code unmap(Address at, std::size_t bytes) override;
+  Code alloc(Address* base, std::size_t bytes) override;
+  Code free(Address base) override;
+  Code allocHost(void** memory, std::size_t bytes) override;
+  Code freeHost(void* memory) override;
+  Code createStream(Stream* stream) override;
+  Code destroyStream(Stream stream) override;
+  Code copyIn(Address to, const void* from, std::size_t bytes, Stream stream) override;
+  Code copyOut(void* to, Address from, std::size_t bytes, Stream stream) override;
+  Code createEvent(Event* event) override;
+  Code destroyEvent(Event event) override;
+  Code record(Event event, Stream stream) override;
+  Code wait(Event event) override;
+  Code waitStream(Stream stream) override;
+  Code waitAll() override;
+  Code memory(std::size_t* free, std::size_t* total) override;
+
+ private:
+  struct Physical {
+    int fd;
+    std::size_t bytes;
+    bool mapped;
+  };
+  struct Mapping {
+    std::size_t bytes;
+    Handle handle;  // 0: plain memory
+  };
+  struct Operation {
+    std::vector<Touch> touches;
+    const char* host = nullptr;  // pinned memory of a copy
+    std::size_t hostBytes = 0;
+    std::function<void()> run;
+  };
+  struct Queue {
+    std::deque<Operation> operations;  // the first is being run
+    std::size_t put = 0, done = 0;
+    bool closing = false;
+    std::thread thread;
+  };
+  struct Mark {  // an event
+    Queue* queue = nullptr;
+    std::size_t at = 0;
+  };
+
+  Code begin(const char* call);
+  Code put(Stream stream, Operation operation);
+  void work(Queue* queue);
+  void checkTouches(const Operation& operation) const;
+  void checkRaces(const Queue* own, const Operation& operation) const;
+  bool accessible(Address at, std::size_t bytes) const;
+  void mustBeIdle(Address at, std::size_t bytes, const char* what) const;
+  std::size_t taken() const { return held_.physical + held_.plain; }
+  std::size_t pageRound(std::size_t n) const;
+
+  const DoubleOptions options_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool lost_ = false;
+  Held held_;
+  Handle nextHandle_ = 1;
+  std::map<Address, std::size_t> reservations_;
+  std::map<Handle, Physical> physical_;
+  std::map<Address, Mapping> mappings_;
+  std::map<char*, std::size_t> host_;
+  std::map<Queue*, std::unique_ptr<Queue>> queues_;
+  std::map<Mark*, std::unique_ptr<Mark>> marks_;
+};
+
+}  // namespace gpushim

@@ -1,0 +1,71 @@
+// Physical memory of a device, in granules of a few sizes.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "driver.h"
+
+namespace gpushim {
+
+struct Granule {
+  Handle handle = 0;
+  std::size_t bytes = 0;
+};
+
+// Granules is the pool of a device's granules, under a budget. It also counts
+// what is taken in other ways, so that one number bounds everything.
+//
+// Mapping costs time for each granule, not for each byte, so memory is made up of
+// the largest that fit, and the smallest for the rest. Granules that are not used
+// are kept, since making one costs more than mapping it; they go back to the
+// driver when the budget or the driver is short of what another size needs.
+class Granules {
+ public:
+  // sizes in bytes, descending, each a multiple of the next. budget 0: no limit.
+  Granules(Driver& driver, std::vector<std::size_t> sizes, std::size_t budget);
+  // Gives back what is unused, which all of it should be by then.
+  ~Granules();
+  Granules(const Granules&) = delete;
+  Granules& operator=(const Granules&) = delete;
+
+  // Granules of bytes together (a multiple of the smallest), or a Failure and
+  // nothing taken.
+  std::vector<Granule> take(std::size_t bytes);
+  void give(const std::vector<Granule>& granules) noexcept;
+
+  // Counts plain memory against the budget, or throws.
+  void claim(std::size_t bytes);
+  void unclaim(std::size_t bytes) noexcept;
+
+  // Gives all unused granules back to the driver.
+  void trim() noexcept;
+
+  struct Count {
+    std::size_t used = 0;    // taken and claimed
+    std::size_t unused = 0;  // kept for reuse
+  };
+  Count count() const;
+
+ private:
+  std::vector<Granule> collect(std::size_t bytes);
+  bool pop(std::size_t size, std::vector<Granule>* into);
+  bool substitute(std::size_t size, std::vector<Granule>* into);
+  void make(std::size_t size, std::vector<Granule>* into);
+  bool releaseOne();
+  std::size_t held() const { return used_ + unused_; }
+  void requireRoom(std::size_t bytes) const;
+
+  Driver& driver_;
+  const std::vector<std::size_t> sizes_;
+  const std::size_t budget_;
+
+  // Held across the driver's create and release: they take the driver's own lock
+  // anyway, and the budget is exact this way.
+  mutable std::mutex mutex_;
+  std::map<std::size_t, std::vector<Handle>> free_;
+  std::size_t used_ = 0, unused_ = 0;
+};
+
+}  // namespace gpushim

@@ -1,0 +1,113 @@
+// Runs of a model that is loaded: the part of Placement that requests go through.
+#include <algorithm>
+#include <cstring>
+
+#include "placement.h"
+
+namespace gpushim {
+
+namespace {
+std::size_t aligned(std::size_t n) { return (n + 255) / 256 * 256; }
+
+Shape shapeOf(const gpushim_tensor& t) {
+  if (t.rank > GPUSHIM_MAX_RANK) throw Failure(Code::badInput, "a tensor has too many dimensions");
+  Shape s;
+  s.rank = t.rank;
+  std::copy(t.shape, t.shape + t.rank, s.dims);
+  return s;
+}
+
+bool same(const Shape& a, const Shape& b) {
+  return a.rank == b.rank && std::equal(a.dims, a.dims + a.rank, b.dims);
+}
+}  // namespace
+
+void Placement::requireLoaded() const {
+  if (!loaded_) throw Failure(Code::failed, "it is not loaded on this device");
+}
+
+void Placement::shapes(const gpushim_tensor* in, gpushim_tensor* out) {
+  requireLoaded();
+  for (std::size_t i = 0; i < inShapes_.size(); i++) inShapes_[i] = shapeOf(in[i]);
+  program_->shapes(inShapes_.data(), outShapes_.data());
+  for (std::size_t i = 0; i < outShapes_.size(); i++) {
+    out[i].rank = outShapes_[i].rank;
+    std::copy(outShapes_[i].dims, outShapes_[i].dims + outShapes_[i].rank, out[i].shape);
+    out[i].bytes = tensorBytes(spec_.outputs[i].type, outShapes_[i]);
+  }
+}
+
+void Placement::run(std::uint32_t number, const gpushim_tensor* in, const gpushim_tensor* out) {
+  requireLoaded();
+  Slot& slot = device_.slot(number);
+  if (slot.dirty) check(driver_, driver_.waitStream(slot.stream.get()), "wait for the run before");
+  slot.dirty = false;
+  place(in, out);
+  const Address io = slot.io.fit(ioBytes_);
+  if (slot.staging.bytes() < ioBytes_) {
+    slot.staging = Pinned();
+    slot.staging = Pinned(device_.host(), driver_, ioBytes_);
+  }
+  for (std::size_t i = 0; i < inAt_.size(); i++) {
+    if (in[i].bytes > 0) std::memcpy(slot.staging.data() + inAt_[i], in[i].data, in[i].bytes);
+    inAddresses_[i] = io + inAt_[i];
+  }
+  for (std::size_t i = 0; i < outAt_.size(); i++) outAddresses_[i] = io + outAt_[i];
+  slot.dirty = dirty_ = true;
+  try {
+    enqueue(slot, out);
+    check(driver_, driver_.wait(ran_.get()), "run");
+    slot.dirty = dirty_ = false;
+  } catch (...) {
+    // The buffers belong to the next run only once this one has left the stream.
+    if (driver_.waitStream(slot.stream.get()) == Code::ok) slot.dirty = dirty_ = false;
+    throw;
+  }
+  for (std::size_t i = 0; i < outAt_.size(); i++) {
+    if (out[i].data != nullptr && out[i].bytes > 0) {
+      std::memcpy(out[i].data, slot.staging.data() + outAt_[i], out[i].bytes);
+    }
+  }
+}
+
+// place checks the tensors and gives each its place in the slot's buffers.
+void Placement::place(const gpushim_tensor* in, const gpushim_tensor* out) {
+  const std::size_t inputs = inShapes_.size(), outputs = outShapes_.size();
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < inputs; i++) {
+    inShapes_[i] = shapeOf(in[i]);
+    if (tensorBytes(spec_.inputs[i].type, inShapes_[i]) != in[i].bytes) {
+      throw Failure(Code::badInput, "input \"" + spec_.inputs[i].name + "\" has not the bytes of its shape");
+    }
+    inAt_[i] = at;
+    at += aligned(in[i].bytes);
+  }
+  inBytes_ = at;
+  program_->shapes(inShapes_.data(), outShapes_.data());
+  for (std::size_t i = 0; i < outputs; i++) {
+    const std::size_t bytes = tensorBytes(spec_.outputs[i].type, outShapes_[i]);
+    if (out[i].data != nullptr && (out[i].bytes != bytes || !same(shapeOf(out[i]), outShapes_[i]))) {
+      throw Failure(Code::badInput, "output \"" + spec_.outputs[i].name + "\" has another shape for these inputs");
+    }
+    outAt_[i] = at;
+    at += aligned(bytes);
+  }
+  ioBytes_ = at;
+}
+
+// enqueue puts the run into the slot's stream, from host memory to host memory.
+void Placement::enqueue(Slot& slot, const gpushim_tensor* out) {
+  const Stream stream = slot.stream.get();
+  const Address io = inAddresses_.empty() ? 0 : inAddresses_[0];
+  const Address scratch = slot.scratch.fit(program_->scratchBytes());
+  if (inBytes_ > 0) check(driver_, driver_.copyIn(io, slot.staging.data(), inBytes_, stream), "copy the inputs");
+  program_->enqueue(inAddresses_.data(), outAddresses_.data(), scratch, stream);
+  for (std::size_t i = 0; i < outAt_.size(); i++) {
+    if (out[i].data == nullptr || out[i].bytes == 0) continue;
+    check(driver_, driver_.copyOut(slot.staging.data() + outAt_[i], outAddresses_[i], out[i].bytes, stream),
+          "copy the outputs");
+  }
+  check(driver_, driver_.record(ran_.get(), stream), "record an event");
+}
+
+}  // namespace gpushim

@@ -1,0 +1,126 @@
+#include "support.h"
+
+namespace gpushim {
+namespace {
+
+constexpr std::size_t g = kGranularity;
+
+ArenaOptions options(bool remaps) {
+  ArenaOptions o;
+  if (remaps) o.granules = {32 * g, 8 * g, g};
+  o.small = g / 2;
+  return o;
+}
+
+TEST(Arena, SmallMemorySharesAChunk) {
+  for (bool remaps : {true, false}) {
+    DoubleDriver driver({});
+    Arena arena(driver, options(remaps));
+    const Address a = arena.allocate(100, 256), b = arena.allocate(g / 2 - 1, 256);
+    EXPECT_EQ(driver.held().physical + driver.held().plain, g);
+    EXPECT_EQ(arena.find(a), nullptr);
+    EXPECT_TRUE(arena.deallocate(a));
+    EXPECT_FALSE(arena.deallocate(a));
+    EXPECT_TRUE(arena.deallocate(b));
+    EXPECT_EQ(arena.count().used, 0u);
+  }
+}
+
+TEST(Arena, MemoryIsThereUntilItIsDeallocated) {
+  for (bool remaps : {true, false}) {
+    DoubleDriver driver({});
+    {
+      Arena arena(driver, options(remaps));
+      const std::size_t n = 41 * g + 5;
+      const Address at = arena.allocate(n, 256);
+      std::memset(reinterpret_cast<void*>(at), 1, n);
+      EXPECT_EQ(arena.count().used, remaps ? 42 * g : n);
+      ASSERT_NE(arena.find(at), nullptr);
+      EXPECT_TRUE(arena.deallocate(at));
+      EXPECT_EQ(arena.count().used, 0u);
+    }
+    EXPECT_TRUE(driver.held().nothing());
+  }
+}
+
+TEST(Arena, ARangeKeepsItsAddress) {
+  DoubleDriver driver({});
+  Arena arena(driver, options(true));
+  auto range = arena.reserve(11 * g + 1);
+  const Address base = range->base;
+  for (int i = 0; i < 3; i++) {
+    arena.back(*range, range->bytes);
+    EXPECT_EQ(range->mapped, 0u);
+    std::size_t end = 0;
+    while (end < 12 * g) end = arena.mapNext(*range);
+    EXPECT_EQ(range->base, base);
+    std::memset(reinterpret_cast<void*>(base), i, range->bytes);
+    arena.unback(*range);
+    EXPECT_EQ(arena.count().used, 0u);
+  }
+  arena.unreserve(std::move(range));
+}
+
+TEST(Arena, ARangeGrowsWithoutMoving) {
+  DoubleDriver driver({});
+  Arena arena(driver, options(true));
+  auto range = arena.reserve(64 * g);
+  arena.grow(*range, 10);
+  char* p = reinterpret_cast<char*>(range->base);
+  p[0] = 42;
+  arena.grow(*range, 20 * g);
+  arena.grow(*range, 5 * g);
+  EXPECT_EQ(range->mapped, 20 * g);
+  EXPECT_EQ(p[0], 42);
+  p[20 * g - 1] = 1;
+  arena.unback(*range);
+  arena.unreserve(std::move(range));
+}
+
+TEST(Arena, TouchingWhatIsUnmappedEndsTheProgram) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  DoubleDriver driver({});
+  Arena arena(driver, options(true));
+  auto range = arena.reserve(g);
+  arena.grow(*range, g);
+  arena.unback(*range);
+  EXPECT_DEATH(*reinterpret_cast<volatile char*>(range->base) = 1, "");
+  arena.unreserve(std::move(range));
+}
+
+// Random allocations and failures: the count is the driver's all along.
+TEST(Arena, RandomFailures) {
+  const std::uint64_t seed = newSeed();
+  for (bool remaps : {true, false}) {
+    std::mt19937_64 random(seed);
+    bool failing = true;
+    DoubleOptions o;
+    o.memory = 200 * g;
+    o.fault = [&](const char*) { return failing && random() % 10 == 0 ? Code::noMemory : Code::ok; };
+    DoubleDriver driver(o);
+    Arena arena(driver, options(remaps));
+    std::map<Address, std::size_t> held;
+    for (int i = 0; i < 2000; i++) {
+      if (random() % 2 == 0) {
+        const std::size_t n = random() % 3 == 0 ? 1 + random() % (20 * g) : 1 + random() % g;
+        try {
+          const Address at = arena.allocate(n, 256);
+          std::memset(reinterpret_cast<void*>(at), int(i), n);
+          held[at] = n;
+        } catch (const Failure&) {
+        }
+      } else if (!held.empty()) {
+        auto it = std::next(held.begin(), long(random() % held.size()));
+        ASSERT_TRUE(arena.deallocate(it->first));
+        held.erase(it);
+      }
+      const Granules::Count c = arena.count();
+      ASSERT_EQ(c.used + c.unused, driver.held().physical + driver.held().plain);
+    }
+    failing = false;
+    for (const auto& h : held) arena.deallocate(h.first);
+  }
+}
+
+}  // namespace
+}  // namespace gpushim
