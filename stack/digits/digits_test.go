@@ -2,6 +2,7 @@ package digits
 
 import (
 	"bytes"
+	"encoding/json"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -81,6 +82,31 @@ func TestTemplatesHaveTheSameModel(t *testing.T) {
 		}
 		if !bytes.Equal(data, Model) {
 			t.Errorf("%s is not stack/digits/model.onnx: run train.py", name)
+		}
+	}
+}
+
+// What the READMEs have people send is the first of the scans, a 2.
+func TestTemplatesHaveAScan(t *testing.T) {
+	scans, err := HeldOut()
+	if err != nil {
+		t.Fatal(err)
+	}
+	picture, err := scans[0].PNG()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(scans[0].Input())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][]byte{"go-trt/function/digit.png": picture, "python-trt/function/digit.json": text} {
+		data, err := os.ReadFile("../../template/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(bytes.TrimSpace(data), want) || scans[0].Digit != 2 {
+			t.Errorf("template/%s is not the first scan, %s", name, text)
 		}
 	}
 }

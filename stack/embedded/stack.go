@@ -3,17 +3,20 @@ package embedded
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	goruntime "runtime"
 	"strconv"
+	"syscall"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/token"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine/onnxrt"
 	"github.com/faas-gpu/faas-gpu/cachemgr/node"
+	"github.com/faas-gpu/faas-gpu/cachemgr/store"
 	"github.com/faas-gpu/faas-gpu/internal/image"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
 	"github.com/faas-gpu/faas-gpu/provider/runtime/process"
@@ -94,6 +97,9 @@ func (s *Stack) startNode(ctx context.Context) error {
 		c.Concurrency = max(1, goruntime.GOMAXPROCS(0)/s.cfg.Threads)
 	}
 	n, err := node.Start(ctx, c)
+	if errors.Is(err, store.ErrLocked) {
+		return fmt.Errorf("another stack runs on the folder %s (%s says where): stop it, or set state_dir to another folder", s.cfg.StateDir, s.cfg.EnvFile())
+	}
 	if err != nil {
 		return err
 	}
@@ -136,6 +142,9 @@ func (s *Stack) startProvider(signer *token.Signer, rt runtime.Runtime) error {
 	}
 	s.onStop(func(context.Context) error { closeNodes(); return nil })
 	listener, err := net.Listen("tcp", net.JoinHostPort(s.cfg.Bind, strconv.Itoa(s.cfg.Port)))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w; set port to a free one, such as port=9090, or to 0 for any", err)
+	}
 	if err != nil {
 		return err
 	}

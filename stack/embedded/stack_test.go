@@ -80,8 +80,8 @@ func TestAStackServesAndComesBack(t *testing.T) {
 		if env, err := os.ReadFile(cfg.EnvFile()); err != nil || !strings.Contains(string(env), s.URL) {
 			t.Errorf("env file: %q, %v", env, err)
 		}
-		if _, err := Start(t.Context(), cfg, quiet()); err == nil {
-			t.Error("two stacks run on one state folder")
+		if _, err := Start(t.Context(), cfg, quiet()); err == nil || !strings.Contains(err.Error(), "another stack runs on the folder "+cfg.StateDir) {
+			t.Errorf("a second stack on one state folder: %v", err)
 		}
 		if err := s.Stop(t.Context()); err != nil {
 			t.Error(err)
@@ -98,18 +98,23 @@ func TestAStartThatFailsLeavesNothingBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	for name, breakIt := range map[string]func(*Config){
-		"no library":      func(c *Config) { c.Library = "/nowhere/libonnxruntime.so" },
-		"port taken":      func(c *Config) { c.Port = taken.Addr().(*net.TCPAddr).Port },
-		"socket too long": func(c *Config) { c.StateDir = filepath.Join(c.StateDir, strings.Repeat("x", 100)) },
+	for name, c := range map[string]struct {
+		breakIt func(*Config)
+		want    string
+	}{
+		"no library":      {func(c *Config) { c.Library = "/nowhere/libonnxruntime.so" }, "/nowhere/libonnxruntime.so"},
+		"port taken":      {func(c *Config) { c.Port = taken.Addr().(*net.TCPAddr).Port }, "set port to a free one"},
+		"socket too long": {func(c *Config) { c.StateDir = filepath.Join(c.StateDir, strings.Repeat("x", 100)) }, "oip.sock"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := testConfig(t)
 			good := cfg
-			breakIt(&cfg)
+			c.breakIt(&cfg)
 			if s, err := Start(t.Context(), cfg, quiet()); err == nil {
 				s.Stop(t.Context())
 				t.Fatal("it started")
+			} else if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%q does not say %q", err, c.want)
 			}
 			if _, err := os.Stat(cfg.EnvFile()); err == nil {
 				t.Error("there is an env file")

@@ -27,9 +27,12 @@ func main() {
 }
 
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
-	if len(args) > 0 {
+	switch {
+	case len(args) == 1 && (args[0] == "-help" || args[0] == "--help" || args[0] == "-h"):
 		fmt.Fprint(stdout, "The whole of faas-gpu in one process. Its environment:\n\n")
 		return embedded.Usage(stdout)
+	case len(args) > 0:
+		return fmt.Errorf("unknown argument %q; -help is the only one, everything else is in the environment", args[0])
 	}
 	cfg, err := embedded.ReadConfig(environ)
 	if err != nil {
@@ -64,8 +67,10 @@ In another shell:
   faas-cli template pull %[4]s
   faas-cli new --lang go-trt digits
   faas-cli up --skip-push
-  curl $OPENFAAS_URL/function/digits -d '{"pixels":[0,0,5,13,9,1,0,0,0,0,13,15,10,15,5,0,0,3,15,2,0,11,8,0,0,4,12,0,0,8,8,0,0,5,8,0,0,9,8,0,0,4,11,0,1,12,7,0,0,2,14,5,10,12,0,0,0,0,6,13,10,0,0,0]}'
+  faas-cli invoke digits --content-type image/png < digits/digit.png
   curl $OPENFAAS_URL/function/digits/_/cache
+  curl -u admin:$(cat %[2]s) $OPENFAAS_URL/system/gpu
+  faas-cli logs digits
 
 Functions run as processes of this machine, without isolation: for development.
 Ctrl-C stops everything and keeps what is deployed.
