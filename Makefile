@@ -1,4 +1,5 @@
-# Everything that is downloaded or built is in .build; `make clean` removes it.
+# Everything that is downloaded or built is in .build; `make clean` removes it,
+# and what `make up` keeps there.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -43,7 +44,7 @@ demo: build deps ## Run the main job on real input with faas-cli, print what hap
 	@demo_dir=$(BUILD)/demo embedded_stack=$(BIN)/faas-gpu-embedded $(BIN)/faas-gpu-demo
 
 up: build deps ## Keep the stack running on loopback and print the next commands
-	@state_dir=$(BUILD)/up $(BIN)/faas-gpu-embedded
+	@state_dir="$${state_dir:-$(BUILD)/up}" $(BIN)/faas-gpu-embedded
 
 test: lint native unit ## Everything that CI runs
 	@$(MAKE) --no-print-directory demo
@@ -66,7 +67,7 @@ lint:
 unit: build deps $(NATIVE)/built $(TRITON_CLIENT) $(GATEWAY)
 	@echo "go test -race"; go test -race -timeout 5m ./...
 
-clean: ## Remove everything that was downloaded or built
+clean: ## Remove everything that was downloaded or built, and what `make up` keeps
 	rm -rf $(BUILD)
 
 check-tools:
