@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,8 +35,11 @@ type response struct {
 	start  time.Time
 	header http.Header
 	state  atomic.Int32
-	code   int   // of the head, 0 before
-	bytes  int64 // of the body
+	// informing keeps a 504 and a 1xx apart; it is held while the latter is written,
+	// which the connection's deadline bounds.
+	informing sync.Mutex
+	code      int   // of the head, 0 before
+	bytes     int64 // of the body
 }
 
 func newResponse(w http.ResponseWriter, c *call.Call, start time.Time) *response {
@@ -47,9 +51,7 @@ func (r *response) Header() http.Header { return r.header }
 // WriteHeader sends the head, or one of the 1xx that may come before it.
 func (r *response) WriteHeader(code int) {
 	if code >= 100 && code < 200 && code != http.StatusSwitchingProtocols {
-		if r.state.Load() == open {
-			r.inform(code)
-		}
+		r.inform(code)
 		return
 	}
 	if !r.state.CompareAndSwap(open, answered) {
@@ -62,6 +64,11 @@ func (r *response) WriteHeader(code int) {
 }
 
 func (r *response) inform(code int) {
+	r.informing.Lock()
+	defer r.informing.Unlock()
+	if r.state.Load() != open {
+		return
+	}
 	h := r.w.Header()
 	maps.Copy(h, r.header)
 	r.w.WriteHeader(code)
@@ -129,7 +136,10 @@ func (r *response) Unwrap() http.ResponseWriter { return r.w }
 // timeout answers 504 in the handler's place, if it has not begun to answer. The
 // handler may still run; therefore the connection takes no other request.
 func (r *response) timeout(limit time.Duration) {
-	if !r.state.CompareAndSwap(open, timedOut) {
+	r.informing.Lock()
+	mine := r.state.CompareAndSwap(open, timedOut)
+	r.informing.Unlock()
+	if !mine {
 		return
 	}
 	// Without this, net/http would first read what the client still sends, and a

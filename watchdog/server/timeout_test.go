@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -188,5 +189,30 @@ func TestSlowReaderIsCutOff(t *testing.T) {
 	}
 	if resp, _ := f.get(t, "/_/health"); resp.StatusCode != 200 {
 		t.Errorf("health is %d", resp.StatusCode)
+	}
+}
+
+func TestTimeoutWhileTheHandlerInforms(t *testing.T) {
+	f := start(t, func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			w.Header().Set("Link", "</style.css>")
+			w.WriteHeader(http.StatusEarlyHints)
+		}
+		for range 100 { // the 504 is on its way
+			w.WriteHeader(http.StatusEarlyHints)
+		}
+	})
+	for range 10 {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nX-Timeout: 2ms\r\n\r\n")
+		all, err := io.ReadAll(conn) // a 504 closes the connection
+		conn.Close()
+		if err != nil || strings.Count(string(all), "HTTP/1.1 504 ") != 1 || !strings.HasSuffix(string(all), "within 2ms\n") {
+			t.Fatalf("got %.200q … %v", all, err)
+		}
 	}
 }
