@@ -44,7 +44,7 @@ func (n *naive) serve(d *naiveDevice) bool {
 		if r := n.soonest(d, false); r != nil {
 			return n.cheapest(r, d)
 		}
-		return false
+		return n.give(n.takeOver(d), d)
 	}
 	if overdue != nil {
 		return n.balance(overdue, d)
@@ -173,9 +173,9 @@ func (n *naive) balance(r *naiveRequest, d *naiveDevice) bool {
 	return n.give(r, d)
 }
 
-func (n *naive) cost(r *naiveRequest, d *naiveDevice) instant {
+// fetch is how long it takes until d has the model of r.
+func (n *naive) fetch(r *naiveRequest, d *naiveDevice) (fetch instant) {
 	m := n.models[r.line.model]
-	wait, fetch := n.free(d)-n.now, instant(0)
 	if !m.here[d.ID] {
 		fetch = max(n.load(m, d), n.way(d).freeAt-n.now) + m.prices[d.Class].Swap
 	} else if m.coming[d.ID] {
@@ -185,6 +185,11 @@ func (n *naive) cost(r *naiveRequest, d *naiveDevice) instant {
 			}
 		}
 	}
+	return fetch
+}
+
+func (n *naive) cost(r *naiveRequest, d *naiveDevice) instant {
+	wait, fetch := n.free(d)-n.now, n.fetch(r, d)
 	queued := 0
 	for _, q := range n.waiting {
 		if q.bound == nil {
@@ -192,7 +197,7 @@ func (n *naive) cost(r *naiveRequest, d *naiveDevice) instant {
 		}
 	}
 	toll := max(0, fetch-wait) * instant(queued) / instant(len(n.devices))
-	return max(wait, fetch) + m.prices[d.Class].Compute + toll
+	return max(wait, fetch) + n.models[r.line.model].prices[d.Class].Compute + toll
 }
 
 func (n *naive) cheapest(r *naiveRequest, d *naiveDevice) bool {
@@ -209,6 +214,26 @@ func (n *naive) cheapest(r *naiveRequest, d *naiveDevice) bool {
 		return n.bind(r, best)
 	}
 	return n.give(r, best)
+}
+
+// takeOver is the bound request that gains most on d.
+func (n *naive) takeOver(d *naiveDevice) (best *naiveRequest) {
+	most := instant(0)
+	for _, r := range n.waiting {
+		if r.bound == nil || r.bound == d || !n.may(r.line, d) || !n.fits(r.line.model, d) {
+			continue
+		}
+		done := max(n.now, r.bound.freeAt)
+		for _, q := range n.waiting {
+			if q.bound == r.bound && q.boundAt <= r.boundAt {
+				done += q.compute
+			}
+		}
+		if gain := done - n.now - n.cost(r, d) - n.fetch(r, d); gain > most {
+			best, most = r, gain
+		}
+	}
+	return best
 }
 
 // pass counts that r is served before those that came before it.

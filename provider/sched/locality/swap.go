@@ -4,7 +4,8 @@ package locality
 // was passed over Limit times; then the one due first of those that have the
 // model here; then the one due first of all. The two that may have the model
 // elsewhere, or nowhere, go to the cheapest of all devices, and are bound to it if
-// it has no room yet.
+// it has no room yet. A device that is left without work takes over what is bound
+// to another one, if it is done with it sooner.
 type swap struct{}
 
 func (swap) serve(s *Scheduler, d *device) bool {
@@ -19,7 +20,7 @@ func (swap) serve(s *Scheduler, d *device) bool {
 		r = s.urgent(d)
 	}
 	if r == nil {
-		return false
+		return s.give(s.takeOver(d), d)
 	}
 	best := s.cheapest(r.line, d)
 	if best.device != d && !s.hasRoom(best.device, r.line.model) {
@@ -35,13 +36,52 @@ func (swap) serve(s *Scheduler, d *device) bool {
 // taken. There always is one: d, which has room.
 func (s *Scheduler) cheapest(l *line, d *device) quote {
 	best := s.price(l.model, d)
-	for _, o := range l.lane.devices {
-		if o == d || len(o.held) >= s.cfg.Credits && !l.model.here.has(o.index) {
-			continue
+	for _, devices := range s.room {
+		for _, o := range devices {
+			if l.lane.mask.has(o.index) {
+				best = cheaper(best, s.price(l.model, o))
+			}
 		}
-		q := s.price(l.model, o)
-		if q.total() < best.total() || q.total() == best.total() && longest(o, best.device) {
-			best = q
+	}
+	for i, word := range l.model.here {
+		for word &= l.lane.mask[i]; word != 0; word &= word - 1 {
+			if o := s.devices[i*64+lowest(word)]; len(o.held) >= s.cfg.Credits {
+				best = cheaper(best, s.price(l.model, o))
+			}
+		}
+	}
+	return best
+}
+
+func cheaper(a, b quote) quote {
+	if b.total() < a.total() || b.total() == a.total() && longest(b.device, a.device) {
+		return b
+	}
+	return a
+}
+
+// takeOver is the request bound to another device that gains most if d, which has
+// nothing else to do, serves it; nil if none does. What was cheapest when it was
+// bound need not be so for ever. It has to gain more than the fetch takes: the
+// model that leaves for it will have to be fetched again.
+func (s *Scheduler) takeOver(d *device) *request {
+	if s.boundTo == 0 {
+		return nil
+	}
+	var best *request
+	var most instant
+	for _, b := range s.devices {
+		done := max(s.now, b.freeAt)
+		for r := b.bound.first; r != nil; r = r.links[inLane].next {
+			done += r.compute
+			if !r.line.lane.mask.has(d.index) || !d.fits(r.line.model) {
+				continue
+			}
+			q := s.price(r.line.model, d)
+			gain := done - s.now - q.total() - q.fetch
+			if gain > most || gain == most && best != nil && r.seq < best.seq {
+				best, most = r, gain
+			}
 		}
 	}
 	return best
