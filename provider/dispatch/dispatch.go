@@ -64,7 +64,7 @@ type Dispatcher struct {
 	actions   []sched.Action // of the present Step
 	waiting   map[sched.RequestID]chan outcome
 	addresses map[string]string // host:port by replica
-	waking    map[string]bool   // functions that are being woken
+	waking    map[string]bool   // functions that are being woken; true: it was asked for again
 	closed    bool
 	wakes     sync.WaitGroup
 	ctx       context.Context // of wakes

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
@@ -130,6 +131,28 @@ func TestWakeFails(t *testing.T) {
 		rt.set(digits, func(*runtime.Function) {})
 		if _, err := acquire(t, d, t.Context()); !errors.Is(err, ErrTimeout) {
 			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// A request that comes while another's wake is failing is not forgotten.
+func TestWakeIsTriedAgainIfAskedMeanwhile(t *testing.T) {
+	play(t, func(t *testing.T, rt *fake, d *Dispatcher) {
+		rt.set(digits, func(f *runtime.Function) { f.Desired = 0 })
+		rt.fail, rt.gate = errors.New("busy"), make(chan struct{})
+		first := later(t, d, t.Context())
+		second := later(t, d, t.Context())
+		rt.mu.Lock()
+		rt.fail = nil // the next one succeeds
+		rt.mu.Unlock()
+		close(rt.gate)
+		synctest.Wait()
+		if f := rt.Snapshot().Functions[digits]; f.Desired != 1 {
+			t.Fatalf("%d replicas are wanted", f.Desired)
+		}
+		rt.set(digits, readyReplicas("a"))
+		if err := errors.Join(<-first, <-second); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -27,6 +27,7 @@ type fake struct {
 	changed chan struct{}
 	scaled  []int
 	fail    error
+	gate    chan struct{} // if set, Scale waits for it before it fails or not
 }
 
 func newFake() *fake {
@@ -53,8 +54,11 @@ func (f *fake) Changed(s *runtime.Snapshot) <-chan struct{} {
 func (f *fake) Scale(_ context.Context, id runtime.ID, n int) error {
 	f.mu.Lock()
 	f.scaled = append(f.scaled, n)
-	err := f.fail
+	err, gate := f.fail, f.gate
 	f.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
 	if err == nil {
 		f.set(id, func(fn *runtime.Function) { fn.Desired = n })
 	}

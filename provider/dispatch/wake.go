@@ -11,16 +11,33 @@ const wakeTimeout = 10 * time.Second
 
 // wake starts the function of that name, once at a time. mu is held.
 func (d *Dispatcher) wake(name string) {
-	if d.waking[name] || d.closed || !d.cfg.WakeFromZero {
+	if d.closed || !d.cfg.WakeFromZero {
 		return
 	}
-	d.waking[name] = true
+	if _, underWay := d.waking[name]; underWay {
+		d.waking[name] = true
+		return
+	}
+	d.waking[name] = false
 	d.wakes.Go(func() {
-		d.scaleUp(name)
-		d.mu.Lock()
-		delete(d.waking, name)
-		d.mu.Unlock()
+		for again := true; again; {
+			d.scaleUp(name)
+			again = d.woken(name)
+		}
 	})
+}
+
+// woken ends a wake. It reports whether another one was asked for meanwhile:
+// this one may have failed, or may have seen what is no longer true.
+func (d *Dispatcher) woken(name string) (again bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if again = d.waking[name] && !d.closed; again {
+		d.waking[name] = false
+	} else {
+		delete(d.waking, name)
+	}
+	return again
 }
 
 // scaleUp asks for the function's replicas if none is wanted now.
