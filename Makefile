@@ -35,7 +35,7 @@ SOURCES := $(shell find cachemgr provider watchdog internal stack native -name '
 
 PROGRAMS := $(BIN)/gpu-provider $(BIN)/cachemgrd $(BIN)/fwatchdog $(BIN)/faas-gpu-embedded $(BIN)/faas-gpu-demo $(SHIMS)/docker
 
-.PHONY: help demo test up bench build deps native lint unit clean check-tools check-native-tools
+.PHONY: help demo test up bench build deps native lint unit test-ui clean check-tools check-native-tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ lint:
 
 unit: build deps $(NATIVE)/built $(TRITON_CLIENT) $(GATEWAY)
 	@echo "go test -race"; go test -race -timeout 5m ./...
+
+test-ui: build deps $(GATEWAY) ## Click through the OpenFaaS page with Chromium, which Debian's packages have; pictures in .build/artifacts
+	@command -v chromium >/dev/null || { echo "install Chromium"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }
+	@CHROMIUM=$$(command -v chromium) ARTIFACTS=$(BUILD)/artifacts go test -count=1 -v -run '^TestUI$$' ./stack/e2e
 
 clean: ## Remove everything that was downloaded or built, and what `make up` keeps
 	rm -rf $(BUILD)
