@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
@@ -37,7 +37,17 @@ type InferError struct {
 	Err        error
 }
 
-func (e *InferError) Error() string { return fmt.Sprintf("model %q: %v", e.Model, e.Err) }
+// Error names the model once: as a rule the cache manager's own words do.
+func (e *InferError) Error() string {
+	text := e.Err.Error()
+	if answer, ok := e.Err.(*api.Error); ok && answer.Message != "" {
+		text = answer.Message
+	}
+	if name := strconv.Quote(e.Model); !strings.Contains(text, name) {
+		text = "model " + name + ": " + text
+	}
+	return text
+}
 
 func (e *InferError) Unwrap() error { return e.Err }
 

@@ -108,6 +108,20 @@ func TestInferErrors(t *testing.T) {
 	}
 }
 
+func TestInferErrorNamesTheModelOnce(t *testing.T) {
+	for want, err := range map[string]error{
+		`model "m": bad input: shape [4]`:          &api.Error{Status: 400, Message: `model "m": bad input: shape [4]`},
+		`this function has no model "m"; it has n`: &api.Error{Status: 404, Message: `this function has no model "m"; it has n`},
+		`model "m": unauthorized`:                  &api.Error{Status: 401, Message: "unauthorized"},
+		`model "m": a wait: cache manager: full (status 503)`: fmt.Errorf("a wait: %w",
+			&api.Error{Status: 503, Message: "full"}),
+	} {
+		if got := newInferError("m", err).Error(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestErrorOfAnotherKind(t *testing.T) {
 	w := httptest.NewRecorder()
 	Error(w, errors.New(`no output "x"`))
