@@ -45,6 +45,14 @@ func (g gpuReport) notes(out io.Writer) {
 		if f.Problem != "" {
 			fmt.Fprintf(out, "problem: %s.%s: %s\n", f.Name, f.Namespace, f.Problem)
 		}
+		for _, m := range f.Models {
+			for _, i := range m.Instances {
+				// As a rule it is the function's problem, too.
+				if i.Reason != "" && !strings.Contains(f.Problem, i.Reason) {
+					fmt.Fprintf(out, "problem: %s.%s: model %s/%s on %s/%s: %s\n", f.Name, f.Namespace, m.Name, m.Version, m.Node, i.Device, i.Reason)
+				}
+			}
+		}
 	}
 	if g.filesAreShared() {
 		fmt.Fprintln(out, "note: HITS to EVICTIONS are counted per model file; functions with equal files show the same counts")

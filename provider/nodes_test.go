@@ -199,11 +199,16 @@ func TestReportAddsUpModels(t *testing.T) {
 
 func TestTableTellsWhatIsWrong(t *testing.T) {
 	file := modelReport{Name: "m", Version: "1", Digest: "x", Node: "n1"}
+	bad := modelReport{Name: "m", Version: "2", Digest: "y", Node: "n1",
+		Instances: []api.InstanceStatus{{Device: "cpu", State: api.StateFailed, Reason: "no such operator"}}}
 	for name, c := range map[string]struct {
 		functions     []functionReport
 		want, without string
 	}{
-		"not ready":      {[]functionReport{{Name: "f", Namespace: "n", Problem: "its model is bad", Models: []modelReport{file}}}, "problem: f.n: its model is bad\n", "note:"},
+		"not ready":   {[]functionReport{{Name: "f", Namespace: "n", Problem: "its model is bad", Models: []modelReport{file}}}, "problem: f.n: its model is bad\n", "note:"},
+		"failed once": {[]functionReport{{Name: "f", Namespace: "n", Models: []modelReport{bad}}}, "problem: f.n: model m/2 on n1/cpu: no such operator\n", "note:"},
+		"failed for long": {[]functionReport{{Name: "f", Namespace: "n", Problem: "not ready: no such operator", Models: []modelReport{bad}}},
+			"problem: f.n: not ready: no such operator\n", "m/2 on n1/cpu: no"},
 		"without models": {[]functionReport{{Name: "f", Namespace: "n", Problem: "no image"}}, "problem: f.n: no image\n", "note:"},
 		"one file twice": {[]functionReport{{Name: "f", Models: []modelReport{file, file}}}, "m/1", "note:"},
 		"shared file":    {[]functionReport{{Name: "f", Models: []modelReport{file}}, {Name: "g", Models: []modelReport{file}}}, "equal files", "problem:"},
