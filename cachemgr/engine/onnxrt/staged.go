@@ -73,14 +73,15 @@ func maxBatch(inputs []onnxfile.Value) int {
 const sessionBytes = 1 << 20
 
 // estimate is a guess from the file. A session holds the weights once, as its
-// kernels want them, and each Run its activations. While it is made there are
-// also the parsed file and the weights in the file's order.
+// kernels want them, and each Run its activations. While it is made there is also
+// the parsed file, and for a moment most filters of convolutions in two more
+// forms, of which one and a half times their bytes are the most that was seen.
 func estimate(m *onnxfile.Model, fileBytes int64, concurrency int) engine.Cost {
 	const most = 1 << 50 // no sum below overflows
 	activations := min(m.ActivationBytes, most) * int64(concurrency)
 	resident := m.WeightBytes + activations + sessionBytes
 	return engine.Cost{
-		Peak:      resident + 2*fileBytes,
+		Peak:      resident + fileBytes + m.FilterBytes/2*3,
 		Resident:  resident,
 		Host:      fileBytes,
 		Estimated: true,

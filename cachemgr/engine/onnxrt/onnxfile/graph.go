@@ -29,8 +29,13 @@ const (
 	shapeDim, dimSize, dimName      = 1, 1, 2
 )
 
-// maxDepth of graphs within graphs.
-const maxDepth = 16
+// What a file may have at most, far above what models have: two bytes of it can
+// take a hundred in memory, and lists are walked within lists.
+const (
+	maxDepth = 16      // of graphs within graphs
+	maxParts = 1 << 20 // nodes, their inputs, outputs and attributes, declarations
+	maxRank  = 32      // dimensions of a tensor
+)
 
 // reader collects what the main graph declares. Graphs within it are only
 // checked for what they must not hold.
@@ -39,6 +44,15 @@ type reader struct {
 	inputs, outputs []declaration
 	values          map[string]value
 	weightBytes     int64
+	parts           int
+}
+
+// part counts one more thing that is kept or walked over.
+func (r *reader) part() error {
+	if r.parts++; r.parts > maxParts {
+		return fmt.Errorf("the file has more than %d nodes, inputs, outputs and attributes", maxParts)
+	}
+	return nil
 }
 
 type node struct {
@@ -77,6 +91,9 @@ func (r *reader) graph(msg []byte, depth int) error {
 		return fmt.Errorf("graphs are nested more than %d deep", maxDepth)
 	}
 	return each(msg, func(f field) error {
+		if err := r.part(); err != nil {
+			return err
+		}
 		switch {
 		case f.isBytes(graphNode):
 			n, err := r.node(f.bytes, depth)
@@ -143,6 +160,9 @@ func (r *reader) function(msg []byte) error {
 func (r *reader) node(msg []byte, depth int) (node, error) {
 	var n node
 	err := each(msg, func(f field) error {
+		if err := r.part(); err != nil {
+			return err
+		}
 		switch {
 		case f.isBytes(nodeInput):
 			n.inputs = append(n.inputs, string(f.bytes))
@@ -162,6 +182,10 @@ func (r *reader) node(msg []byte, depth int) (node, error) {
 	return n, err
 }
 
+// maxInts is how many integers of an attribute are kept: of pads there are two for
+// each dimension. Other operators have lists of any length.
+const maxInts = 2 * maxRank
+
 func (r *reader) attribute(msg []byte, depth int) (attribute, error) {
 	var a attribute
 	err := each(msg, func(f field) (err error) {
@@ -171,7 +195,7 @@ func (r *reader) attribute(msg []byte, depth int) (attribute, error) {
 		case f.isVarint(attrI):
 			a.i = int64(f.varint)
 		case f.num == attrInts:
-			a.ints = appendInts(a.ints, f)
+			a.ints = appendInts(a.ints, f, maxInts)
 		case f.isBytes(attrTensor):
 			a.t, err = parseTensor(f.bytes)
 		case f.isBytes(attrTensors):
@@ -200,15 +224,15 @@ func parseTensor(msg []byte) (*tensorProto, error) {
 	err := each(msg, func(f field) error {
 		switch {
 		case f.num == tensorDims:
-			t.dims = appendInts(t.dims, f)
+			t.dims = appendInts(t.dims, f, maxRank+1)
 		case f.isVarint(tensorType):
 			t.elem = int64(f.varint)
 		case f.isBytes(tensorName):
 			t.name = string(f.bytes)
 		case f.isBytes(tensorRaw):
 			raw = f.bytes
-		case f.num == tensorInt64s && len(t.ints) <= maxShape && len(f.bytes) <= 10*maxShape:
-			t.ints = appendInts(t.ints, f)
+		case f.num == tensorInt64s:
+			t.ints = appendInts(t.ints, f, maxShape+1)
 		case f.isBytes(tensorExternal), f.isVarint(tensorLocation) && f.varint != 0:
 			external = true
 		}
@@ -220,10 +244,16 @@ func parseTensor(msg []byte) (*tensorProto, error) {
 	if external {
 		return nil, fmt.Errorf("tensor %q: %w", t.name, errExternal)
 	}
+	if len(t.dims) > maxRank {
+		return nil, fmt.Errorf("tensor %q has more than %d dimensions", t.name, maxRank)
+	}
 	for _, d := range t.dims {
 		if d < 0 {
 			return nil, fmt.Errorf("tensor %q has a dimension of %d", t.name, d)
 		}
+	}
+	if len(t.ints) > maxShape {
+		t.ints = nil
 	}
 	if t.elem == elemInt64 && len(raw) <= 8*maxShape {
 		for ; len(raw) >= 8; raw = raw[8:] {
@@ -275,6 +305,9 @@ func (d *declaration) parseTensorType(msg []byte) error {
 			return each(f.bytes, func(f field) error {
 				if !f.isBytes(shapeDim) {
 					return nil
+				}
+				if len(d.dims) == maxRank {
+					return fmt.Errorf("%q has more than %d dimensions", d.name, maxRank)
 				}
 				return d.parseDim(f.bytes)
 			})

@@ -61,9 +61,6 @@ func (r *reader) infer() {
 	}
 }
 
-// maxRank bounds the work that a hostile file can cause.
-const maxRank = 32
-
 func largest(in []value) value {
 	var most value
 	for _, v := range in {
@@ -73,6 +70,23 @@ func largest(in []value) value {
 	}
 	most.known, most.initializer, most.ints = false, false, nil
 	return most
+}
+
+// filterBytes adds up the initializers that are filters, each once.
+func (r *reader) filterBytes() int64 {
+	total := int64(0)
+	seen := map[string]bool{}
+	for _, n := range r.nodes {
+		if len(n.inputs) < 2 || n.op != "Conv" && n.op != "ConvTranspose" {
+			continue
+		}
+		name := n.inputs[1]
+		if v := r.values[name]; v.initializer && !seen[name] {
+			seen[name] = true
+			total = addBytes(total, v.bytes())
+		}
+	}
+	return total
 }
 
 // activationPeak walks the nodes in order and sums what lives at each: a tensor

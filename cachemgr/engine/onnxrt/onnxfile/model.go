@@ -14,6 +14,8 @@ type Model struct {
 	Outputs []Value
 	// WeightBytes is the size of all initializers.
 	WeightBytes int64
+	// FilterBytes are those of them that are filters of convolutions.
+	FilterBytes int64
 	// ActivationBytes estimates the most that the tensors between the operators
 	// take at one time, dynamic dimensions counted as one.
 	ActivationBytes int64
@@ -81,6 +83,7 @@ func Parse(file []byte) (*Model, error) {
 		return nil, fmt.Errorf("the initializers claim %d bytes, more than a file of %d can hold", r.weightBytes, len(file))
 	}
 	m.WeightBytes = r.weightBytes
+	m.FilterBytes = r.filterBytes()
 	m.ActivationBytes = r.activationPeak()
 	return m, nil
 }

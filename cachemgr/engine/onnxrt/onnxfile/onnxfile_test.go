@@ -3,9 +3,13 @@ package onnxfile
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine/onnxrt/onnxfile/onnxtest"
@@ -30,20 +34,21 @@ func TestCNNsAreReadWhole(t *testing.T) {
 	for _, c := range []struct {
 		family   modelgen.Family
 		weights  int64
+		filters  int64 // without biases and the last, full layer
 		activity int64
 	}{
-		{modelgen.ResNet18, 4 * 11_684_712, 64 * mapBytes * 2},
-		{modelgen.ResNet50, 4 * 25_530_472, 3 * 256 * mapBytes / 4},
-		{modelgen.MobileNetV2, 4 * 3_487_816, (96+96)*mapBytes + 8},
-		{modelgen.SqueezeNet, 4 * 1_235_496, 64 * 4 * 111 * 111 * 2},
+		{modelgen.ResNet18, 4 * 11_684_712, 4 * 11_166_912, 64 * mapBytes * 2},
+		{modelgen.ResNet50, 4 * 25_530_472, 4 * 23_454_912, 3 * 256 * mapBytes / 4},
+		{modelgen.MobileNetV2, 4 * 3_487_816, 4 * 2_189_760, (96+96)*mapBytes + 8},
+		{modelgen.SqueezeNet, 4 * 1_235_496, 4 * 1_231_552, 64 * 4 * 111 * 111 * 2},
 	} {
 		m, err := Parse(generated(t, modelgen.Spec{Family: c.family}))
 		if err != nil {
 			t.Fatalf("%s: %v", c.family, err)
 		}
-		if m.WeightBytes != c.weights || m.ActivationBytes != c.activity || m.Opset != 13 {
-			t.Errorf("%s: weights %d, activations %d, opset %d; want %d, %d, 13",
-				c.family, m.WeightBytes, m.ActivationBytes, m.Opset, c.weights, c.activity)
+		if m.WeightBytes != c.weights || m.FilterBytes != c.filters || m.ActivationBytes != c.activity || m.Opset != 13 {
+			t.Errorf("%s: weights %d, filters %d, activations %d, opset %d; want %d, %d, %d, 13",
+				c.family, m.WeightBytes, m.FilterBytes, m.ActivationBytes, m.Opset, c.weights, c.filters, c.activity)
 		}
 		if got := fmt.Sprint(m.Inputs, m.Outputs); got != "[{input FP32 [{1 } {3 } {224 } {224 }]}] [{output FP32 [{1 } {1000 }]}]" {
 			t.Errorf("%s: %s", c.family, got)
@@ -212,4 +217,43 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A small file must not cost much: not time, where lists are walked in lists, and
+// not memory, where two bytes of the file become a hundred.
+func TestFilesThatCostMuch(t *testing.T) {
+	x, y := onnxtest.Info(onnxtest.Input, "x", 1, 2), onnxtest.Info(onnxtest.Output, "y", 1, 2)
+	ones := func(n int) []byte { return bytes.Repeat([]byte{1}, n) }
+	flat := onnxtest.Message(graphInitializer, onnxtest.Text(tensorName, "w"), onnxtest.Number(tensorType, 1), onnxtest.Message(tensorDims, ones(1<<17)))
+	declared := onnxtest.Info(onnxtest.Input, "w", 1, slices.Repeat([]any{1}, 1<<17)...)
+	add := onnxtest.Op("Sum", strings.Repeat("w ", 1<<17), "y")
+	nothing := func(num protowire.Number, n int) []byte { return bytes.Repeat(onnxtest.Message(num), n) }
+	const many = 8 << 20
+	for name, file := range map[string][]byte{
+		"dimensions of an initializer":  onnxtest.Model(x, y, flat, add),
+		"dimensions of an input":        onnxtest.Model(x, y, declared, add),
+		"nodes":                         onnxtest.Model(x, y, nothing(graphNode, many)),
+		"inputs of a node":              onnxtest.Model(x, y, onnxtest.Message(graphNode, nothing(nodeInput, many))),
+		"attributes of a node":          onnxtest.Model(x, y, onnxtest.Message(graphNode, nothing(nodeAttribute, many))),
+		"inputs":                        onnxtest.Model(x, y, nothing(graphInput, many)),
+		"nodes of a graph in a node":    onnxtest.Model(x, y, onnxtest.Op("If", "x", "y", onnxtest.Message(nodeAttribute, onnxtest.Message(attrGraph, nothing(graphNode, many))))),
+		"integers of an attribute":      onnxtest.Model(x, y, onnxtest.Op("Relu", "x", "y", onnxtest.Message(nodeAttribute, onnxtest.Message(attrInts, ones(many))))),
+		"integers, one field for each":  onnxtest.Model(x, y, onnxtest.Op("Relu", "x", "y", onnxtest.Message(nodeAttribute, bytes.Repeat(onnxtest.Number(attrInts, 1), many)))),
+		"dimensions of a packed weight": onnxtest.Model(x, y, onnxtest.Message(graphInitializer, onnxtest.Message(tensorDims, ones(many)))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			began := time.Now()
+			_, err := Parse(file)
+			runtime.ReadMemStats(&after)
+			took, ints := after.TotalAlloc-before.TotalAlloc, strings.HasPrefix(name, "integers")
+			if d := time.Since(began); d > 5*time.Second || took > 512<<20 {
+				t.Errorf("%d bytes took %v and %d bytes", len(file), d, took)
+			}
+			if (err == nil) != ints { // trees have long lists of integers
+				t.Errorf("got %v", err)
+			}
+		})
+	}
 }

@@ -54,12 +54,16 @@ func each(msg []byte, visit func(field) error) error {
 	return nil
 }
 
-// appendInts appends the values of a repeated integer field, packed or not.
-func appendInts(dst []int64, f field) []int64 {
+// appendInts appends the values of a repeated integer field, packed or not, as
+// long as there are fewer than most.
+func appendInts(dst []int64, f field, most int) []int64 {
 	if f.typ == protowire.VarintType {
-		return append(dst, int64(f.varint))
+		if len(dst) < most {
+			dst = append(dst, int64(f.varint))
+		}
+		return dst
 	}
-	for b := f.bytes; len(b) > 0; {
+	for b := f.bytes; len(b) > 0 && len(dst) < most; {
 		v, n := protowire.ConsumeVarint(b)
 		if n < 0 {
 			return dst
