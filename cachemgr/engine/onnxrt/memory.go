@@ -62,7 +62,8 @@ func machineMemory(root fs.FS) (total, free int64, err error) {
 }
 
 // groupMemory is the tightest limit of the process's control group and those
-// above it, and what is used there.
+// above it, and what is used there, without what the system keeps of files: that
+// goes as soon as somebody needs the memory.
 func groupMemory(root fs.FS) (limit, used int64, ok bool) {
 	own, err := fs.ReadFile(root, "proc/self/cgroup")
 	if err != nil {
@@ -73,11 +74,11 @@ func groupMemory(root fs.FS) (limit, used int64, ok bool) {
 		if len(parts) != 3 {
 			continue
 		}
-		base, limitFile, usedFile := "sys/fs/cgroup", "memory.max", "memory.current"
+		base, limitFile, usedFile, total := "sys/fs/cgroup", "memory.max", "memory.current", ""
 		switch {
 		case parts[0] == "0" && parts[1] == "":
 		case hasWord(parts[1], "memory"):
-			base, limitFile, usedFile = "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+			base, limitFile, usedFile, total = "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
 		default:
 			continue
 		}
@@ -86,7 +87,7 @@ func groupMemory(root fs.FS) (limit, used int64, ok bool) {
 			l, lerr := readNumber(root, path.Join(folder, limitFile))
 			u, uerr := readNumber(root, path.Join(folder, usedFile))
 			if lerr == nil && uerr == nil && (!ok || l < limit) {
-				limit, used, ok = l, u, true
+				limit, used, ok = l, max(u-filePages(root, path.Join(folder, "memory.stat"), total), 0), true
 			}
 			if group == "/" {
 				break
@@ -94,6 +95,25 @@ func groupMemory(root fs.FS) (limit, used int64, ok bool) {
 		}
 	}
 	return limit, used, ok
+}
+
+// filePages is what a group's memory holds of files, in bytes, 0 if it does not
+// say. prefix is that of the numbers that include the groups below it.
+func filePages(root fs.FS, name, prefix string) (n int64) {
+	text, err := fs.ReadFile(root, name)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if key != prefix+"inactive_file" && key != prefix+"active_file" {
+			continue
+		}
+		if bytes, err := strconv.ParseInt(value, 10, 64); err == nil {
+			n += bytes
+		}
+	}
+	return n
 }
 
 func hasWord(list, word string) bool {

@@ -30,6 +30,20 @@ func TestHostMemory(t *testing.T) {
 			"sys/fs/cgroup/system.slice/memory.max":       "100000\n",
 			"sys/fs/cgroup/system.slice/memory.current":   "150000\n",
 		}, 100000, 0, ""},
+		{"a group whose memory holds files", map[string]string{
+			"proc/meminfo":                   machine,
+			"proc/self/cgroup":               "0::/x\n",
+			"sys/fs/cgroup/x/memory.max":     "512000\n",
+			"sys/fs/cgroup/x/memory.current": "510000\n",
+			"sys/fs/cgroup/x/memory.stat":    "anon 10000\nfile 500000\ninactive_file 300000\nactive_file 190000\nslab 5\n",
+		}, 512000, 492000, ""},
+		{"a group of the first version whose memory holds files", map[string]string{
+			"proc/meminfo":     machine,
+			"proc/self/cgroup": "3:cpu,memory:/a\n",
+			"sys/fs/cgroup/memory/a/memory.limit_in_bytes": "400000\n",
+			"sys/fs/cgroup/memory/a/memory.usage_in_bytes": "390000\n",
+			"sys/fs/cgroup/memory/a/memory.stat":           "inactive_file 1\ntotal_inactive_file 250000\ntotal_active_file 40000\n",
+		}, 400000, 300000, ""},
 		{"a group without a limit", map[string]string{
 			"proc/meminfo":                 machine,
 			"proc/self/cgroup":             "0::/\n",

@@ -228,7 +228,7 @@ func TestFilesThatCostMuch(t *testing.T) {
 	declared := onnxtest.Info(onnxtest.Input, "w", 1, slices.Repeat([]any{1}, 1<<17)...)
 	add := onnxtest.Op("Sum", strings.Repeat("w ", 1<<17), "y")
 	nothing := func(num protowire.Number, n int) []byte { return bytes.Repeat(onnxtest.Message(num), n) }
-	const many = 8 << 20
+	const many = 2 << 20
 	for name, file := range map[string][]byte{
 		"dimensions of an initializer":  onnxtest.Model(x, y, flat, add),
 		"dimensions of an input":        onnxtest.Model(x, y, declared, add),
