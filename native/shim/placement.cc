@@ -194,9 +194,10 @@ void Placement::copyWeights() {
 }
 
 void Placement::evict() {
+  loaded_ = false;  // whatever happens, it cannot run
+  check(driver_, driver_.enter(), "use the device");
   check(driver_, driver_.wait(ran_.get()), "wait for the last run");
   settle();
-  loaded_ = false;
   if (device_.arena().remaps()) {
     unmapWeights();
   } else {

@@ -133,7 +133,6 @@ int load(gpushim_model* model, uint32_t device, gpushim_error* error) {
 
 int evict(gpushim_model* model, uint32_t device, gpushim_error* error) {
   return guard(error, [&] {
-    deviceOf(model->engine, device);
     model->model->on(device).evict();
   });
 }
