@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"github.com/faas-gpu/faas-gpu/internal/env"
 	"github.com/faas-gpu/faas-gpu/internal/image"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/docker"
 	"github.com/faas-gpu/faas-gpu/provider/runtime/process"
 	"github.com/faas-gpu/faas-gpu/provider/server"
 )
@@ -29,6 +31,7 @@ type config struct {
 	socket         string
 	stopTimeout    time.Duration
 	limits         server.Limits
+	docker         docker.Config // what variables say of it
 }
 
 func readConfig(environ []string) (config, error) {
@@ -50,14 +53,15 @@ func declare(set *env.Set) config {
 		bind:        set.String("bind", "127.0.0.1", "address to listen on"),
 		port:        set.Int("port", 8080, "port to listen on; 8081 beside a gateway on this machine; 0: any free one"),
 		stateDir:    set.String("state_dir", "/var/lib/faas-gpu", "folder of functions, secrets, images, keys and the password"),
-		runtime:     set.OneOf("runtime", "process", "what runs functions", "process"),
-		images:      set.String("images", "", "folder of images; state_dir/images if empty"),
+		runtime:     set.OneOf("runtime", "process", "what runs functions", "process", "docker"),
+		images:      set.String("images", "", "folder of images for runtime=process; state_dir/images if empty"),
 		basicAuth:   set.Bool("basic_auth", true, "the API needs a user and a password"),
 		secretsPath: set.String("secret_mount_path", "", "folder of "+server.UserFile+" and "+server.PasswordFile+"; if empty they are made in state_dir"),
 		socket:      set.String("cachemgr_socket", "/run/faas-gpu/oip.sock", "socket of the cache manager that functions here use"),
 		stopTimeout: set.Duration("stop_timeout", 30*time.Second, "time that requests in flight get when the provider stops"),
 		limits:      server.ReadLimits(set),
 	}
+	c.docker = declareDocker(set)
 	nodes := set.String("cachemgr_nodes", "", "cache managers to watch, sockets or URLs with commas between them; cachemgr_socket if empty")
 	if nodes == "" {
 		nodes = c.socket
@@ -66,6 +70,36 @@ func declare(set *env.Set) config {
 		c.nodes = append(c.nodes, strings.TrimSpace(address))
 	}
 	return c
+}
+
+// declareDocker declares the variables of runtime=docker.
+func declareDocker(set *env.Set) docker.Config {
+	c := docker.Config{
+		Host:      set.String("docker_host", docker.DefaultHost, "Docker's socket or address, for runtime=docker"),
+		Name:      set.String("docker_name", docker.DefaultName, "label of what is ours at the daemon, and name of the containers' network"),
+		GPUs:      list(set.String("gpus", "", "UUIDs of the GPUs that functions of com.openfaas.gpu.mode: dedicated may have, with commas between them")),
+		GPUDriver: set.OneOf("gpu_driver", "nvidia", "how Docker is asked for such a GPU", "nvidia", "cdi"),
+	}
+	c.NodeLabels = make(map[string]string)
+	for _, label := range list(set.String("node_labels", "", "what constraints call node.labels: NAME=VALUE, with commas between them")) {
+		name, value, ok := strings.Cut(label, "=")
+		if !ok || name == "" {
+			set.Fail("node_labels", "%q is not NAME=VALUE", label)
+		}
+		c.NodeLabels[name] = value
+	}
+	return c
+}
+
+// list splits values that have commas between them.
+func list(values string) []string {
+	var all []string
+	for v := range strings.SplitSeq(values, ",") {
+		if v = strings.TrimSpace(v); v != "" {
+			all = append(all, v)
+		}
+	}
+	return all
 }
 
 func usage(w io.Writer) error {
@@ -89,7 +123,13 @@ func (c config) credentials() (*auth.BasicAuthCredentials, error) {
 }
 
 // openRuntime makes the runtime that was asked for.
-func (c config) openRuntime(tokens runtime.TokenSource, log *slog.Logger) (runtime.Runtime, error) {
+func (c config) openRuntime(ctx context.Context, tokens runtime.TokenSource, log *slog.Logger) (runtime.Runtime, error) {
+	if c.runtime == "docker" {
+		d := c.docker
+		d.Dir, d.CachemgrSocket = filepath.Join(c.stateDir, "docker"), c.socket
+		d.Tokens, d.Log = tokens, log
+		return docker.New(ctx, d)
+	}
 	dir := c.images
 	if dir == "" {
 		dir = filepath.Join(c.stateDir, "images")

@@ -50,7 +50,7 @@ func run(ctx context.Context, environ []string, logTo *os.File) error {
 		return err
 	}
 	defer closeNodes()
-	rt, err := cfg.openRuntime(server.FunctionTokens(signer), log)
+	rt, err := cfg.openRuntime(ctx, server.FunctionTokens(signer), log)
 	if err != nil {
 		return err
 	}

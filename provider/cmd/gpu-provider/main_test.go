@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,7 +28,16 @@ func TestReadConfig(t *testing.T) {
 	if c, err := readConfig(nil); err != nil || len(c.nodes) != 1 || c.nodes[0] != "/run/faas-gpu/oip.sock" {
 		t.Errorf("%+v, %v", c, err)
 	}
+	c, err = readConfig([]string{"runtime=docker", "docker_host=unix:///d.sock", "gpus=GPU-a, GPU-b,", "gpu_driver=cdi", "node_labels=zone=a,gpu=true=1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := c.docker; d.Host != "unix:///d.sock" || d.Name != "faas-gpu" || !slices.Equal(d.GPUs, []string{"GPU-a", "GPU-b"}) || d.GPUDriver != "cdi" ||
+		d.NodeLabels["zone"] != "a" || d.NodeLabels["gpu"] != "true=1" {
+		t.Errorf("%+v", d)
+	}
 	for want, value := range map[string]string{
+		"gpu_driver": "gpu_driver=magic", "node_labels": "node_labels=zone",
 		"port": "port=70000", "runtime": "runtime=magic", "basic_auth": "basic_auth=perhaps", "max_body": "max_body=much",
 	} {
 		if _, err := readConfig([]string{value}); err == nil || !strings.Contains(err.Error(), want) {

@@ -113,7 +113,7 @@ func testInstallation(t *testing.T) Config {
 	dir := t.TempDir()
 	config := Config{
 		Host: os.Getenv(hostVariable), Name: fmt.Sprintf("test-%d-%d", os.Getpid(), time.Now().UnixNano()),
-		Dir: filepath.Join(dir, "state"), CachemgrDir: filepath.Join(dir, "run"), Tokens: runtimetest.Token,
+		Dir: filepath.Join(dir, "state"), CachemgrSocket: filepath.Join(dir, "run", "oip.sock"), Tokens: runtimetest.Token,
 	}
 	t.Cleanup(func() {
 		ctx := context.Background()

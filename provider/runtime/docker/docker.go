@@ -39,9 +39,9 @@ type Config struct {
 	// Dir holds secrets and the files of replicas. Only one runtime at a time uses
 	// it.
 	Dir string
-	// CachemgrDir is the folder of the cache manager's sockets, which containers
-	// see as well.
-	CachemgrDir string
+	// CachemgrSocket is the cache manager's. Containers see its folder, so that they
+	// find the socket of the next cache manager too.
+	CachemgrSocket string
 	// NodeLabels are what constraints call node.labels.
 	NodeLabels map[string]string
 	// GPUs are the UUIDs of the devices that functions may have for themselves.
@@ -95,8 +95,8 @@ func New(ctx context.Context, config Config) (*Runtime, error) {
 var installationName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$`)
 
 func (c *Config) complete() error {
-	if c.Dir == "" || c.CachemgrDir == "" {
-		return errors.New("Config needs Dir and CachemgrDir")
+	if c.Dir == "" || c.CachemgrSocket == "" {
+		return errors.New("Config needs Dir and CachemgrSocket")
 	}
 	c.Host, c.Name = cmp.Or(c.Host, DefaultHost), cmp.Or(c.Name, DefaultName)
 	c.GPUDriver = cmp.Or(c.GPUDriver, "nvidia")
@@ -106,12 +106,12 @@ func (c *Config) complete() error {
 	if c.GPUDriver != "nvidia" && c.GPUDriver != "cdi" {
 		return fmt.Errorf("the GPU driver %q is neither nvidia nor cdi", c.GPUDriver)
 	}
-	for _, dir := range []*string{&c.Dir, &c.CachemgrDir} {
-		absolute, err := filepath.Abs(*dir)
+	for _, path := range []*string{&c.Dir, &c.CachemgrSocket} {
+		absolute, err := filepath.Abs(*path)
 		if err != nil {
 			return err
 		}
-		*dir = absolute
+		*path = absolute
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -136,7 +136,7 @@ func open(ctx context.Context, config Config, d daemon) (_ *Runtime, err error) 
 	if r.secrets, err = secrets.Open(filepath.Join(config.Dir, "secrets"), checkNamespace); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(os.MkdirAll(r.replicaDir(""), 0o700), os.MkdirAll(config.CachemgrDir, 0o755)); err != nil {
+	if err := errors.Join(os.MkdirAll(r.replicaDir(""), 0o700), os.MkdirAll(filepath.Dir(config.CachemgrSocket), 0o755)); err != nil {
 		return nil, err
 	}
 	if r.node, err = d.Node(ctx); err != nil {

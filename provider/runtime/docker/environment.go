@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
 )
 
@@ -16,8 +15,9 @@ const (
 )
 
 // environment of a replica: what comes later wins. The variables that the runtime
-// relies on come last; the image's own stand before all.
-func environment(d *runtime.Deployment) []string {
+// relies on come last; the image's own stand before all. socket is the name of the
+// cache manager's.
+func environment(d *runtime.Deployment, socket string) []string {
 	env := map[string]string{"OPENFAAS_NAME": d.ID.Name, "OPENFAAS_NAMESPACE": d.ID.Namespace}
 	if d.Request.EnvProcess != "" {
 		env["fprocess"] = d.Request.EnvProcess
@@ -31,7 +31,7 @@ func environment(d *runtime.Deployment) []string {
 		"TMPDIR":            "/tmp",
 		"secret_mount_path": secretsDir,
 		"log_file":          "", // Docker keeps what the container writes
-		"cachemgr_socket":   socketDir + "/" + api.SocketOIP,
+		"cachemgr_socket":   socketDir + "/" + socket,
 	})
 	list := make([]string, 0, len(env))
 	for name, value := range env {

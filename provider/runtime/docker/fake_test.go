@@ -209,7 +209,7 @@ func (d *fakeDaemon) RemoveRecord(_ context.Context, name string) error {
 // openFake opens a runtime on a fake daemon.
 func openFake(t *testing.T, d daemon, dir string, change ...func(*Config)) *Runtime {
 	t.Helper()
-	config := Config{Name: "test", Dir: dir, CachemgrDir: filepath.Join(dir, "run")}
+	config := Config{Name: "test", Dir: dir, CachemgrSocket: filepath.Join(dir, "run", "oip.sock")}
 	for _, c := range change {
 		c(&config)
 	}

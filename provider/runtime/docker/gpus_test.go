@@ -2,6 +2,7 @@ package docker
 
 import (
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -46,7 +47,7 @@ func TestDedicated(t *testing.T) {
 	var given []string
 	for _, c := range d.all() {
 		shared := strings.HasPrefix(c.Name, "shared")
-		if shared != (c.spec.GPU == nil) || shared != slices.Contains(c.spec.Mounts, bind{r.config.CachemgrDir, socketDir}) {
+		if shared != (c.spec.GPU == nil) || shared != slices.Contains(c.spec.Mounts, bind{filepath.Dir(r.config.CachemgrSocket), socketDir}) {
 			t.Errorf("%s: GPU %v, mounts %v", c.Name, c.spec.GPU, c.spec.Mounts)
 		}
 		if c.spec.GPU != nil {

@@ -183,7 +183,7 @@ const (
 func (r *Runtime) spec(rec *record, rep *replica) containerSpec {
 	d := &rec.Deployment
 	s := containerSpec{
-		Env:         environment(d),
+		Env:         environment(d, filepath.Base(r.config.CachemgrSocket)),
 		Network:     r.config.Name,
 		ReadOnly:    d.Request.ReadOnlyRootFilesystem,
 		MemoryBytes: memoryLimit(d.Limits),
@@ -202,7 +202,7 @@ func (r *Runtime) spec(rec *record, rep *replica) containerSpec {
 	}
 	// One with a GPU of its own has a cache manager of its own.
 	if !dedicated(*d) {
-		s.Mounts = append(s.Mounts, bind{From: filepath.Clean(r.config.CachemgrDir), To: socketDir})
+		s.Mounts = append(s.Mounts, bind{From: filepath.Dir(r.config.CachemgrSocket), To: socketDir})
 	}
 	return s
 }

@@ -28,7 +28,7 @@ func TestEnvironment(t *testing.T) {
 		"cachemgr_socket=/run/faas-gpu/oip.sock", "fprocess=python3 index.py", "log_file=", "metrics_port=8081", "port=8080",
 		"secret_mount_path=/var/openfaas/secrets", "theirs=1",
 	}
-	if got := environment(d); !slices.Equal(got, want) {
+	if got := environment(d, "oip.sock"); !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
