@@ -136,7 +136,7 @@ func TestModelsOfOthersAreUnknown(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 	_, _, err = f.Infer(t.Context(), api.Call{Model: "digits", Version: "9"}, echoed())
-	if !api.IsUnknownModel(err) || !strings.Contains(err.Error(), `no version "9"`) {
+	if !api.IsUnknownModel(err) || !strings.Contains(err.Error(), `no version "9" of model "digits"; it has 1, 2`) {
 		t.Errorf("error is %v", err)
 	}
 }

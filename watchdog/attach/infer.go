@@ -85,11 +85,22 @@ func orCause(ctx context.Context, err error) error {
 
 // unknown and refused are answers that the cache manager would give, too.
 func (a *Attachment) unknown(model, version string) *api.Error {
-	what := fmt.Sprintf("no model %q", model)
+	message := fmt.Sprintf("this function has no model %q; it has %s", model, strings.Join(a.Models.Names(), ", "))
 	if version != "" && a.has(model, "") {
-		what = fmt.Sprintf("no version %q of model %q", version, model)
+		message = fmt.Sprintf("this function has no version %q of model %q; it has %s", version, model, strings.Join(a.versions(model), ", "))
 	}
-	return &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("this function has %s; it has %s", what, strings.Join(a.Models.Names(), ", "))}
+	return &api.Error{Status: http.StatusNotFound, Message: message}
+}
+
+// versions of a model, as the folder has them.
+func (a *Attachment) versions(model string) []string {
+	var versions []string
+	for _, o := range a.offer.Models {
+		if o.Name == model {
+			versions = append(versions, o.Version)
+		}
+	}
+	return versions
 }
 
 func refused(model, reason string) *api.Error {
