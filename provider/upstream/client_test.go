@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -229,6 +230,22 @@ func TestRequestHead(t *testing.T) {
 		if got := string(c.r.appendLength(nil)); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.r.Method, got, c.want)
 		}
+	}
+}
+
+// A head of the largest size that a server takes must not cost seconds.
+func TestRequestHeadOfManyHeadersIsQuick(t *testing.T) {
+	h := http.Header{"Connection": {strings.Repeat("a,", 200_000) + " x5"}}
+	for i := range 60_000 {
+		h["X"+strconv.Itoa(i)] = []string{"1"}
+	}
+	began := time.Now()
+	head := (&Request{Method: "GET", Target: "/", Header: h}).appendHead(nil, "x")
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if n := bytes.Count(head, []byte("\r\nX")); n != 60_000-1 || bytes.Contains(head, []byte("\r\nX5:")) {
+		t.Errorf("%d headers are left", n)
 	}
 }
 

@@ -65,16 +65,24 @@ func StripHopByHop(h http.Header) {
 	}
 }
 
-// connectionNames reports whether the Connection header names a header.
-func connectionNames(h http.Header, name string) bool {
+// connectionNames are the headers that the Connection header names, without those
+// that end at each hop anyway; nil for none. Both lists are as long as a client
+// likes: a set keeps it from costing their product.
+func connectionNames(h http.Header) map[string]bool {
+	var names map[string]bool
 	for _, list := range h["Connection"] {
 		for token := range strings.SplitSeq(list, ",") {
-			if strings.EqualFold(textproto.TrimString(token), name) {
-				return true
+			name := textproto.CanonicalMIMEHeaderKey(textproto.TrimString(token))
+			if name == "" || name == "Close" || hopByHop(name) {
+				continue
 			}
+			if names == nil {
+				names = make(map[string]bool)
+			}
+			names[name] = true
 		}
 	}
-	return false
+	return names
 }
 
 func (r *Request) replaces(name string) bool {
@@ -95,9 +103,9 @@ func (r *Request) appendHead(b []byte, host string) []byte {
 	b = append(b, " HTTP/1.1\r\nHost: "...)
 	b = append(b, host...)
 	b = append(b, "\r\n"...)
-	hasConnection := len(r.Header["Connection"]) > 0
+	dropped := connectionNames(r.Header)
 	for name, values := range r.Header {
-		if hopByHop(name) || ours(name) || r.replaces(name) || hasConnection && connectionNames(r.Header, name) {
+		if hopByHop(name) || ours(name) || r.replaces(name) || dropped[name] {
 			continue
 		}
 		for _, v := range values {
