@@ -82,8 +82,10 @@ func wantsTable(r *http.Request) bool {
 		return false
 	}
 	accept := r.Header.Get("Accept")
-	return strings.Contains(accept, "text/plain") ||
-		strings.HasPrefix(r.UserAgent(), "curl/") && !strings.Contains(accept, "json")
+	if strings.Contains(accept, "json") {
+		return false // programs that take anything else too
+	}
+	return strings.Contains(accept, "text/plain") || strings.HasPrefix(r.UserAgent(), "curl/")
 }
 
 func (p *Provider) report() gpuReport {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http/httptest"
 	"reflect"
 	"strings"
 	"sync"
@@ -240,5 +241,27 @@ func TestReportHasNoNull(t *testing.T) {
 	_, body := b.ask(t, b.request(t, "GET", "/system/gpu?format=json", nil))
 	if strings.Contains(strings.ReplaceAll(body, `"resident_bytes":0,"instances":null`, ""), "null") { // what the node said
 		t.Errorf("a list is null: %s", body)
+	}
+}
+
+func TestWantsTable(t *testing.T) {
+	for _, c := range []struct {
+		query, accept, agent string
+		want                 bool
+	}{
+		{"", "", "Go-http-client/1.1", false},
+		{"", "*/*", "curl/8.0", true},
+		{"", "application/json", "curl/8.0", false},
+		{"", "text/plain", "", true},
+		{"", "application/json, text/plain, */*", "axios", false},
+		{"?format=json", "text/plain", "curl/8.0", false},
+		{"?format=table", "application/json", "", true},
+	} {
+		r := httptest.NewRequest("GET", "/system/gpu"+c.query, nil)
+		r.Header.Set("Accept", c.accept)
+		r.Header.Set("User-Agent", c.agent)
+		if got := wantsTable(r); got != c.want {
+			t.Errorf("%+v: got %v", c, got)
+		}
 	}
 }

@@ -60,6 +60,9 @@ func Parse(d types.FunctionDeployment) (Spec, error) {
 		p.fail("image", "it is missing; an image such as digits:latest is needed")
 	}
 	p.environment(d.EnvVars)
+	if strings.ContainsRune(d.EnvProcess, 0) {
+		p.fail("envProcess", "it holds a zero byte")
+	}
 	s.GPU = p.gpu()
 	s.Scale = p.scale()
 	s.Limits = p.limits(d.Limits)

@@ -116,6 +116,7 @@ func TestParseRefuses(t *testing.T) {
 		"write_timeout":  {envVar("write_timeout", "-1s"), "envVars.write_timeout"},
 		"variable":       {envVar("a=b", "c"), "envVars"},
 		"variable value": {envVar("a", "\x00"), "envVars"},
+		"process":        {func(d *types.FunctionDeployment) { d.EnvProcess = "a\x00b" }, "envProcess"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
