@@ -126,13 +126,19 @@ func TestChallengesAreBounded(t *testing.T) {
 	p := newPending()
 	now := time.Now()
 	p.replace(alice, []api.Offer{offerOf("m", "1")}, now)
-	for range maxNonces {
-		if _, ok := p.challenge(alice, "d"); !ok {
-			t.Fatal("refused too early")
+	var nonces []string
+	for range maxNonces + 1 {
+		nonce, ok := p.challenge(alice, "d")
+		if !ok {
+			t.Fatal("refused")
 		}
+		nonces = append(nonces, nonce)
 	}
-	if _, ok := p.challenge(alice, "d"); ok {
-		t.Error("no end of challenges")
+	if n := len(p.functions[alice].nonces); n != maxNonces {
+		t.Errorf("%d challenges are open, want %d", n, maxNonces)
+	}
+	if p.redeem(alice, nonces[0], "d") || !p.redeem(alice, nonces[1], "d") || p.redeem(alice, nonces[1], "d") || p.redeem(alice, nonces[2], "") {
+		t.Error("not the oldest challenge has ended, or one is good twice, or for no file")
 	}
 	p.replace(bob, []api.Offer{offerOf("m", "1")}, now.Add(pendingFor+time.Second))
 	if _, ok := p.find(alice, func(api.Offer) bool { return true }); ok {

@@ -112,7 +112,7 @@ func (s *Server) challenge(c Caller, answers []*api.Offered) {
 		}
 		nonce, ok := s.pending.challenge(c.Function, a.Digest)
 		if !ok {
-			a.Need, a.Error = "", "too many challenges are open: answer those first"
+			a.Need, a.Error = "", "another offer of this function came meanwhile: offer the models again"
 		}
 		a.Nonce = nonce
 	}

@@ -247,3 +247,22 @@ func TestRestartKnowsAllModels(t *testing.T) {
 		t.Error("two runs have one epoch")
 	}
 }
+
+// Challenges that nobody answers, of replicas that ended meanwhile, do not shut
+// the others out.
+func TestUnansweredChallenges(t *testing.T) {
+	i := newInstallation(t, newFakeManager(), openStore(t, t.TempDir()))
+	addModel(t, i.Server, alice, "m", "1")
+	asBob := i.function(t, bob, time.Hour)
+	o := offerOf("m", "1")
+	for range maxNonces {
+		offered(t, i, asBob, o)
+	}
+	b := offered(t, i, asBob, o)
+	if status, text := prove(t, i, asBob, b[0], content("m", "1")); status != 200 {
+		t.Errorf("%+v: %d %s", b[0], status, text)
+	}
+	if n := len(i.pending.functions[bob].nonces); n > maxNonces {
+		t.Errorf("%d challenges are open", n)
+	}
+}

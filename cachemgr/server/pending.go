@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -14,7 +15,7 @@ import (
 const pendingFor = time.Hour
 
 // maxNonces is how many challenges of one function may be open: its replicas
-// each get their own.
+// each get their own. One more ends the oldest.
 const maxNonces = 4 * maxModels
 
 // pending knows which offers wait for a proof or an upload.
@@ -27,7 +28,14 @@ type pending struct {
 type waiting struct {
 	until  time.Time
 	offers []api.Offer
-	nonces map[string]string // open challenges, to the digest each is about
+	nonces map[string]challenge // those that are open
+	serial uint64               // challenges made
+}
+
+// challenge is what a nonce is about.
+type challenge struct {
+	digest string
+	number uint64 // grows with every challenge
 }
 
 func newPending() *pending { return &pending{functions: make(map[api.FunctionRef]*waiting)} }
@@ -47,14 +55,14 @@ func (p *pending) replace(ref api.FunctionRef, offers []api.Offer, now time.Time
 	case w == nil && len(offers) == 0:
 		return
 	case w == nil:
-		w = &waiting{nonces: make(map[string]string)}
+		w = &waiting{nonces: make(map[string]challenge)}
 		p.functions[ref] = w
 	}
 	w.until, w.offers = now.Add(pendingFor), offers
 }
 
-// challenge makes a nonce for a digest that ref offers; ok is false where too
-// many are open.
+// challenge makes a nonce for a digest that ref offers; ok is false where it
+// offers nothing.
 func (p *pending) challenge(ref api.FunctionRef, digest string) (nonce string, ok bool) {
 	random := make([]byte, 32)
 	rand.Read(random) // never fails
@@ -62,11 +70,26 @@ func (p *pending) challenge(ref api.FunctionRef, digest string) (nonce string, o
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.functions[ref]
-	if w == nil || len(w.nonces) >= maxNonces {
+	if w == nil {
 		return "", false
 	}
-	w.nonces[nonce] = digest
+	if len(w.nonces) >= maxNonces {
+		w.dropOldest()
+	}
+	w.serial++
+	w.nonces[nonce] = challenge{digest, w.serial}
 	return nonce, true
+}
+
+// dropOldest ends the challenge that is open for longest.
+func (w *waiting) dropOldest() {
+	oldest, least := "", uint64(math.MaxUint64)
+	for nonce, c := range w.nonces {
+		if c.number < least {
+			oldest, least = nonce, c.number
+		}
+	}
+	delete(w.nonces, oldest)
 }
 
 // redeem uses a challenge up. It reports whether ref has one for this digest.
@@ -74,7 +97,7 @@ func (p *pending) redeem(ref api.FunctionRef, nonce, digest string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.functions[ref]
-	if w == nil || w.nonces[nonce] != digest {
+	if w == nil || w.nonces[nonce].digest != digest || digest == "" {
 		return false
 	}
 	delete(w.nonces, nonce)
