@@ -5,29 +5,35 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 
 	"github.com/faas-gpu/faas-gpu/provider/server"
 )
 
 func main() {
-	if slices.ContainsFunc(os.Args[1:], func(a string) bool { return a == "-help" || a == "--help" || a == "-h" }) {
-		if err := usage(os.Stdout); err != nil {
-			os.Exit(1)
-		}
-		return
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	if err := run(ctx, os.Environ(), os.Stderr); err != nil {
+	if err := command(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "gpu-provider:", err)
 		os.Exit(1)
 	}
+}
+
+// command is the program with its arguments.
+func command(ctx context.Context, args, environ []string, stdout io.Writer, logTo *os.File) error {
+	switch {
+	case len(args) == 0:
+		return run(ctx, environ, logTo)
+	case len(args) == 1 && (args[0] == "-help" || args[0] == "--help" || args[0] == "-h"):
+		fmt.Fprint(stdout, "gpu-provider is the OpenFaaS provider. Its environment:\n\n")
+		return usage(stdout)
+	}
+	return fmt.Errorf("unknown argument %q; -help is the only one, everything else is in the environment", args[0])
 }
 
 // run serves until ctx ends.

@@ -58,6 +58,19 @@ func TestUsageNamesEveryVariable(t *testing.T) {
 	}
 }
 
+func TestArguments(t *testing.T) {
+	var out strings.Builder
+	for _, flag := range []string{"-help", "--help", "-h"} {
+		out.Reset()
+		if err := command(t.Context(), []string{flag}, nil, &out, nil); err != nil || !strings.Contains(out.String(), "state_dir") {
+			t.Errorf("%s: %v, %s", flag, err, out.String())
+		}
+	}
+	if err := command(t.Context(), []string{"-port=1"}, nil, &out, nil); err == nil || !strings.Contains(err.Error(), "-port=1") {
+		t.Errorf("another argument: %v", err)
+	}
+}
+
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
 	logs, logTo, err := os.Pipe()
