@@ -96,10 +96,10 @@ func (s *staged) Cost(engine.DeviceID) engine.Cost { return s.cost }
 // cancelled ctx takes effect when it is done.
 func (s *staged) Load(ctx context.Context, d engine.DeviceID) (_ engine.Instance, err error) {
 	if d != CPU {
-		return nil, fmt.Errorf("load %s: %w: there is no device %q here, only %q", s.name, engine.ErrUnavailable, d, CPU)
+		return nil, fmt.Errorf("%w: there is no device %q here, only %q", engine.ErrUnavailable, d, CPU)
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("load %s: %w", s.name, err)
+		return nil, err
 	}
 	if err := s.claim(); err != nil {
 		return nil, err
@@ -112,11 +112,11 @@ func (s *staged) Load(ctx context.Context, d engine.DeviceID) (_ engine.Instance
 	session, err := newSession(s.file, s.inputs, s.outputs, s.engine.session)
 	s.engine.trim.freed()
 	if err != nil {
-		return nil, fmt.Errorf("load %s: %w", s.name, classify(err, engine.ErrBadModel))
+		return nil, classify(err, engine.ErrBadModel)
 	}
 	i := &instance{staged: s, session: session}
 	if err := ctx.Err(); err != nil {
-		return nil, errors.Join(fmt.Errorf("load %s: %w", s.name, err), i.release())
+		return nil, errors.Join(err, i.release())
 	}
 	return i, nil
 }
@@ -127,7 +127,7 @@ func (s *staged) claim() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open {
-		return fmt.Errorf("load %s: %w", s.name, errOpenTwice)
+		return errOpenTwice
 	}
 	s.open = true
 	return nil
