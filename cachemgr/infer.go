@@ -148,6 +148,15 @@ func (m *Manager) Load(ctx context.Context, digest string, device engine.DeviceI
 	return m.wait(ctx, t, 0)
 }
 
+// Ready says why a request for a model would be refused now, nil if it would be
+// tried. A model of which nothing is known yet is one that would.
+func (m *Manager) Ready(digest string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, _, err := m.admit(digest, "", time.Now())
+	return err
+}
+
 // Spec describes a model. What is not known yet is found by staging the model,
 // and for a file that says nothing before it was loaded, by loading it.
 func (m *Manager) Spec(ctx context.Context, digest string) (engine.Spec, error) {

@@ -41,6 +41,7 @@ type fakeManager struct {
 	specErr error
 	specs   int
 	addErr  error
+	refusal error // of Ready
 }
 
 // doubling is a model that gives y = 2x for four floats.
@@ -91,6 +92,12 @@ func (m *fakeManager) Spec(context.Context, string) (engine.Spec, error) {
 	defer m.mu.Unlock()
 	m.specs++
 	return m.spec, m.specErr
+}
+
+func (m *fakeManager) Ready(string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.refusal
 }
 
 // change alters the status and wakes those who watch.

@@ -3,9 +3,7 @@ package server
 import (
 	"fmt"
 	"net/http"
-	"time"
 
-	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/oip"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
@@ -46,29 +44,16 @@ func (s *Server) modelReady(w http.ResponseWriter, r *http.Request, c Caller) er
 	if s.draining() {
 		return fmt.Errorf("%w: shutting down", errNotReady)
 	}
-	if reason := failedReason(s.manager.Status().Models[e.offer.Digest].Instances, time.Now()); reason != "" {
-		return fmt.Errorf("%w: model %q: %s", errNotReady, e.offer.Name, reason)
+	_, err = s.specOf(r.Context(), e.file)
+	if err == nil { // it can be read, but perhaps not be loaded
+		err = s.manager.Ready(e.file.digest)
 	}
-	if _, err := s.specOf(r.Context(), e.file); err != nil {
+	if err != nil {
 		// Not %w: whatever the reason, the answer to this question is "not ready".
 		return fmt.Errorf("%w: model %q: %v", errNotReady, e.offer.Name, err)
 	}
 	s.writeJSON(w, http.StatusOK, oip.ModelReady{Name: e.offer.Name, Ready: true})
 	return nil
-}
-
-// failedReason says why a model cannot serve now: it failed wherever it was
-// tried, and its retry time has not come. It is "" if a request would be tried.
-func failedReason(instances []api.InstanceStatus, now time.Time) string {
-	reason := ""
-	for _, i := range instances {
-		retry, err := time.Parse(time.RFC3339, i.RetryAt)
-		if i.State != api.StateFailed || err == nil && !now.Before(retry) {
-			return ""
-		}
-		reason = i.Reason
-	}
-	return reason
 }
 
 func (s *Server) modelMetadata(w http.ResponseWriter, r *http.Request, c Caller) error {

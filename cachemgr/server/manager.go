@@ -22,6 +22,9 @@ type Runner interface {
 	// Spec describes a model. If nothing is known of it yet it stages the model,
 	// and loads one that must be loaded to be known.
 	Spec(ctx context.Context, digest string) (engine.Spec, error)
+	// Ready says at once why a request for a model would be refused, nil if it
+	// would be tried.
+	Ready(digest string) error
 }
 
 // Registry knows which models there are. Its calls may be repeated and return

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -128,23 +129,16 @@ func TestReadiness(t *testing.T) {
 		return resp.StatusCode
 	}
 	const model = "/v2/models/twice/ready"
-	digest := offerOf("twice", "1").Digest
-	fails := func(at time.Time) {
-		m.change(func(models map[string]cachemgr.ModelState) {
-			models[digest] = cachemgr.ModelState{Instances: []api.InstanceStatus{
-				{Device: "cpu", State: api.StateFailed, Reason: "bad weights", RetryAt: at.Format(time.RFC3339Nano)},
-			}}
-		})
-	}
 	if get("/v2/health/live") != 200 || get("/v2/health/ready") != 200 || get(model) != 200 {
 		t.Error("not ready from the start")
 	}
-	fails(time.Now().Add(time.Hour))
-	resp, body := send(t, "GET", h.URL+model, "")
-	if resp.StatusCode != 503 || !strings.Contains(body, "bad weights") || resp.Header.Get("Retry-After") == "" {
-		t.Errorf("a failed model: %d %s", resp.StatusCode, body)
+	for _, m.refusal = range []error{cachemgr.ErrTooLarge, &cachemgr.FailedError{Reason: errors.New("bad weights")}} {
+		resp, body := send(t, "GET", h.URL+model, "")
+		if resp.StatusCode != 503 || !strings.Contains(body, m.refusal.Error()) || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("%v: %d %s", m.refusal, resp.StatusCode, body)
+		}
 	}
-	fails(time.Now().Add(-time.Second))
+	m.refusal = nil
 	if got := get(model); got != 200 {
 		t.Errorf("a model that may be tried again: %d", got)
 	}
@@ -179,10 +173,19 @@ func TestRepository(t *testing.T) {
 	if resp, body := send(t, "POST", h.URL+"/v2/repository/models/twice/load", `{"parameters":{}}`); resp.StatusCode != 200 {
 		t.Errorf("load: %d %s", resp.StatusCode, body)
 	}
+	loads := len(m.loaded())
+	for _, body := range []string{`{"parameters":{"config":"{}"}}`, `{"parameters":{"file:1/model.onnx":"AAAA"}}`} {
+		if resp, answer := send(t, "POST", h.URL+"/v2/repository/models/twice/load", body); resp.StatusCode != 400 || !strings.Contains(answer, "not supported") {
+			t.Errorf("load with %s: %d %s", body, resp.StatusCode, answer)
+		}
+	}
+	if len(m.loaded()) != loads {
+		t.Error("loaded all the same")
+	}
 	if got := index(`{"ready":true}`); got != `[{"name":"twice","version":"1","state":"READY","reason":""}]` {
 		t.Errorf("index after a load: %s", got)
 	}
-	if resp, body := send(t, "POST", h.URL+"/v2/repository/models/twice/unload", ""); resp.StatusCode != 200 {
+	if resp, body := send(t, "POST", h.URL+"/v2/repository/models/twice/unload", `{"parameters":{"unload_dependents":false}}`); resp.StatusCode != 200 {
 		t.Errorf("unload: %d %s", resp.StatusCode, body)
 	}
 	if got := index(""); !strings.Contains(got, "UNAVAILABLE") {

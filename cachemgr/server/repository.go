@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr"
@@ -55,20 +56,27 @@ func indexState(m cachemgr.ModelState) (state, reason string) {
 	return state, reason
 }
 
+// repositoryLoad makes a model resident. What a caller would bring along with
+// Triton, a configuration or files, it has to offer here: it is not ignored.
 func (s *Server) repositoryLoad(w http.ResponseWriter, r *http.Request, c Caller) error {
-	return s.move(w, r, c, func(ctx context.Context, digest string) error {
+	return s.move(w, r, c, func(ctx context.Context, digest string, parameters map[string]any) error {
+		for name := range parameters {
+			return fmt.Errorf("%w: the parameter %q is not supported: a model is loaded as it was offered", errBadRequest, name)
+		}
 		return s.manager.Load(ctx, digest, "")
 	})
 }
 
 func (s *Server) repositoryUnload(w http.ResponseWriter, r *http.Request, c Caller) error {
-	return s.move(w, r, c, s.manager.Unload)
+	return s.move(w, r, c, func(ctx context.Context, digest string, _ map[string]any) error {
+		return s.manager.Unload(ctx, digest) // no model depends on another
+	})
 }
 
 // move loads or unloads one model of the caller and answers when that is done.
-func (s *Server) move(w http.ResponseWriter, r *http.Request, c Caller, do func(context.Context, string) error) error {
-	var parameters oip.RepositoryParameters
-	if err := s.readJSON(w, r, smallBody, &parameters); err != nil {
+func (s *Server) move(w http.ResponseWriter, r *http.Request, c Caller, do func(ctx context.Context, digest string, parameters map[string]any) error) error {
+	var body oip.RepositoryParameters
+	if err := s.readJSON(w, r, smallBody, &body); err != nil {
 		return err
 	}
 	e, err := s.model(r, c)
@@ -77,7 +85,7 @@ func (s *Server) move(w http.ResponseWriter, r *http.Request, c Caller, do func(
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.limits.Run)
 	defer cancel()
-	if err := do(ctx, e.offer.Digest); err != nil {
+	if err := do(ctx, e.offer.Digest, body.Parameters); err != nil {
 		return err
 	}
 	s.writeJSON(w, http.StatusOK, struct{}{})
