@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"syscall"
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/watchdog/forward"
@@ -40,19 +41,33 @@ type Upstream struct {
 }
 
 // PickPort replaces port 0 in a URL by one that is free now, so that several
-// functions can run on one machine. Others are returned as they are.
+// functions can run on one machine. Others are returned as they are, unless
+// something listens there already: requests would go to it, perhaps another
+// function.
 func PickPort(target *url.URL) (*url.URL, error) {
-	if target.Port() != "0" {
-		return target, nil
+	ln, err := net.Listen("tcp", address(target))
+	if err == nil {
+		defer ln.Close()
 	}
-	ln, err := net.Listen("tcp", target.Host)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("upstream_url: something listens at %s already; with port 0 a free one is picked", address(target))
+	case target.Port() != "0":
+		return target, nil // what else is wrong with it, the function's server will say
+	case err != nil:
 		return nil, fmt.Errorf("upstream_url: pick a port: %w", err)
 	}
-	defer ln.Close()
 	picked := *target
 	picked.Host = ln.Addr().String()
 	return &picked, nil
+}
+
+// address is where a server of that URL listens.
+func address(u *url.URL) string {
+	if u.Port() == "" {
+		return net.JoinHostPort(u.Hostname(), "80")
+	}
+	return u.Host
 }
 
 // New makes an upstream. buffer: read request bodies of unknown length whole, so
@@ -77,13 +92,9 @@ func (u *Upstream) URL() *url.URL { return u.url }
 
 // Watch returns when the server listens, or when ctx ends.
 func (u *Upstream) Watch(ctx context.Context) {
-	address := u.url.Host
-	if u.url.Port() == "" {
-		address = net.JoinHostPort(u.url.Hostname(), "80")
-	}
 	var dialer net.Dialer
 	for wait := firstPoll; ctx.Err() == nil; wait = min(2*wait, lastPoll) {
-		if conn, err := dialer.DialContext(ctx, "tcp", address); err == nil {
+		if conn, err := dialer.DialContext(ctx, "tcp", address(u.url)); err == nil {
 			conn.Close()
 			close(u.listening)
 			return

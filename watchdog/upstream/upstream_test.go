@@ -151,9 +151,19 @@ func TestSlowServerMeetsTheDeadline(t *testing.T) {
 }
 
 func TestPickPort(t *testing.T) {
-	fixed := &url.URL{Scheme: "http", Host: "127.0.0.1:5000"}
-	if got, err := PickPort(fixed); err != nil || got != fixed {
-		t.Errorf("a fixed port became %v, %v", got, err)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fixed := &url.URL{Scheme: "http", Host: ln.Addr().String()}
+	if got, err := PickPort(fixed); err == nil || !strings.Contains(err.Error(), fixed.Host) {
+		t.Errorf("another's port is taken for the function's: %v, %v", got, err)
+	}
+	ln.Close()
+	for _, target := range []*url.URL{fixed, {Scheme: "http", Host: "203.0.113.1:5000"}} {
+		if got, err := PickPort(target); err != nil || got != target {
+			t.Errorf("%s became %v, %v", target, got, err)
+		}
 	}
 	got, err := PickPort(&url.URL{Scheme: "http", Host: "127.0.0.1:0", Path: "/base"})
 	if err != nil || got.Port() == "0" || got.Path != "/base" {
