@@ -20,10 +20,7 @@
 //
 // # Who does what
 //
-// The calls that change a function take turns (Runtime.turn), write the
-// function's file and wake the function's goroutine. That goroutine alone owns
-// the replicas: it compares what is wanted with what is (plan), carries out the
-// difference, and publishes the result (board). One goroutine per replica waits
-// for its process to end, and one asks its watchdog whether it is ready; both
-// report to the function's goroutine.
+// Package reconcile decides when a replica starts and ends, and asks it whether it
+// is ready; this package carries that out. The calls that change a function take
+// turns, write the function's file, and tell reconcile what is wanted now.
 package process

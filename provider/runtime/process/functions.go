@@ -52,58 +52,70 @@ func (r *Runtime) ListNamespaces(context.Context) ([]string, error) {
 	return []string{namespace}, nil
 }
 
+// ListSecrets and the others: see runtime.Secrets.
+func (r *Runtime) ListSecrets(_ context.Context, namespace string) ([]string, error) {
+	return r.secrets.List(namespace)
+}
+
+func (r *Runtime) CreateSecret(_ context.Context, namespace, name string, value []byte) error {
+	return r.secrets.Create(namespace, name, value)
+}
+
+func (r *Runtime) UpdateSecret(_ context.Context, namespace, name string, value []byte) error {
+	return r.secrets.Update(namespace, name, value)
+}
+
+func (r *Runtime) DeleteSecret(_ context.Context, namespace, name string) error {
+	return r.secrets.Delete(namespace, name)
+}
+
 // Create: see runtime.Functions.
 func (r *Runtime) Create(ctx context.Context, d runtime.Deployment) error {
 	if err := errors.Join(checkID(d.ID), checkReplicas(d.Replicas)); err != nil {
 		return err
 	}
-	if r.function(d.ID) != nil {
+	if r.set.Get(d.ID) != nil {
 		return fmt.Errorf("function %s: %w", d.ID, runtime.ErrExists)
 	}
-	w, err := r.prepare(d)
+	record, release, err := r.prepare(d)
 	if err != nil {
 		return err
 	}
-	w.record.UID = uuid.NewString()
-	w.record.Revision = 1
-	w.record.CreatedAt = time.Now()
-	w.record.Desired = d.Replicas
-	err = r.inTurn(ctx, func() error {
-		if r.function(d.ID) != nil {
+	record.UID = uuid.NewString()
+	record.Revision = 1
+	record.CreatedAt = time.Now()
+	record.Desired = d.Replicas
+	err = r.set.InTurn(ctx, func() error {
+		if r.set.Get(d.ID) != nil {
 			return fmt.Errorf("function %s: %w", d.ID, runtime.ErrExists)
 		}
-		if err := r.journal.saveFunction(w.record); err != nil {
+		if err := r.journal.saveFunction(record); err != nil {
 			return err
 		}
-		f := newFunction(r, d.ID, w.record.UID, w)
-		r.mu.Lock()
-		r.functions[d.ID] = f
-		r.mu.Unlock()
-		r.board.add(f.public())
-		r.actors.Go(func() { f.run(r.ctx) })
+		r.set.Add(r.newFunction(d.ID, record.UID, record, release).actor)
 		return nil
 	})
 	if err != nil {
-		w.release()
+		release()
 	}
 	return err
 }
 
 // Update: see runtime.Functions.
 func (r *Runtime) Update(ctx context.Context, d runtime.Deployment) error {
-	if r.function(d.ID) == nil {
+	if r.set.Get(d.ID) == nil {
 		return fmt.Errorf("function %s: %w", d.ID, runtime.ErrNotFound)
 	}
-	w, err := r.prepare(d)
+	next, release, err := r.prepare(d)
 	if err != nil {
 		return err
 	}
 	err = r.edit(ctx, d.ID, func(record *functionRecord) {
 		record.Revision++
-		record.Deployment, record.Image = w.record.Deployment, w.record.Image
-	}, w.release)
+		record.Deployment, record.Image = next.Deployment, next.Image
+	}, release)
 	if err != nil {
-		w.release()
+		release()
 	}
 	return err
 }
@@ -118,47 +130,41 @@ func (r *Runtime) Scale(ctx context.Context, id runtime.ID, replicas int) error 
 
 // Delete: see runtime.Functions.
 func (r *Runtime) Delete(ctx context.Context, id runtime.ID) error {
-	return r.inTurn(ctx, func() error {
+	return r.set.InTurn(ctx, func() error {
 		f := r.function(id)
 		if f == nil {
 			return fmt.Errorf("function %s: %w", id, runtime.ErrNotFound)
 		}
-		if err := r.journal.removeFunction(f.uid); err != nil {
+		if err := r.journal.removeFunction(f.record.UID); err != nil {
 			return err
 		}
-		r.mu.Lock()
-		delete(r.functions, id)
-		r.mu.Unlock()
-		r.board.remove(id)
-		f.set(&want{deleted: true, release: f.want.Load().release})
+		r.set.Remove(f.actor)
 		return nil
 	})
 }
 
-// prepare checks a deployment and unpacks its image, which the result holds.
-func (r *Runtime) prepare(d runtime.Deployment) (*want, error) {
-	if err := r.checkSecrets(&d); err != nil {
-		return nil, err
+// prepare checks a deployment and unpacks its image, which is held until release.
+func (r *Runtime) prepare(d runtime.Deployment) (record *functionRecord, release func(), err error) {
+	if err := r.secrets.Check(&d); err != nil {
+		return nil, nil, err
 	}
 	img, err := r.config.Images.Resolve(d.Request.Image)
 	if err != nil {
-		return nil, asInvalid(err)
+		return nil, nil, asInvalid(err)
 	}
 	root, release, err := r.roots.Hold(img.Digest)
 	if err != nil {
-		return nil, asInvalid(err)
+		return nil, nil, asInvalid(err)
 	}
-	_, err = commandOf(root, img.Config, r.path)
-	var record *functionRecord
-	if err == nil {
+	if _, err = commandOf(root, img.Config, r.path); err == nil {
 		// The caller may change what the deployment points to.
 		record, err = clone(&functionRecord{Deployment: d, Image: img})
 	}
 	if err != nil {
 		release()
-		return nil, err
+		return nil, nil, err
 	}
-	return &want{record: record, release: release}, nil
+	return record, release, nil
 }
 
 func asInvalid(err error) error {
@@ -171,53 +177,33 @@ func asInvalid(err error) error {
 // edit changes a function's record. With release, which frees the image of the
 // new record, that of the old one is freed.
 func (r *Runtime) edit(ctx context.Context, id runtime.ID, change func(*functionRecord), release func()) error {
-	return r.inTurn(ctx, func() error {
+	return r.set.InTurn(ctx, func() error {
 		f := r.function(id)
 		if f == nil {
 			return fmt.Errorf("function %s: %w", id, runtime.ErrNotFound)
 		}
-		old := f.want.Load()
-		record := *old.record
+		record := *f.record
 		change(&record)
 		if err := r.journal.saveFunction(&record); err != nil {
 			return err
 		}
-		next := &want{record: &record, release: old.release}
+		f.record = &record
+		f.actor.Change(f.want(&record))
 		if release != nil {
-			next.release = release
-		}
-		// Shown before it is acted upon: see runtime.TokenSource.
-		r.board.change(id, f.uid, func(shown *runtime.Function) {
-			shown.Deployment, shown.Desired = record.Deployment, record.Desired
-			shown.Revisions = revisions(revisionName(f.uid, record.Revision), shown.Revisions)
-		})
-		f.set(next)
-		if release != nil {
-			old.release()
+			former := f.release
+			f.release = release
+			former()
 		}
 		return nil
 	})
 }
 
 func (r *Runtime) function(id runtime.ID) *function {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.functions[id]
-}
-
-// inTurn runs one change of a function at a time. Only changes wait for it.
-func (r *Runtime) inTurn(ctx context.Context, change func() error) error {
-	select {
-	case r.turn <- struct{}{}:
-		defer func() { <-r.turn }()
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-r.ctx.Done():
+	actor := r.set.Get(id)
+	if actor == nil {
+		return nil
 	}
-	if r.ctx.Err() != nil || r.stopped.Load() {
-		return errors.New("the process runtime is closed")
-	}
-	return change()
+	return actor.Keeper().(*function)
 }
 
 func clone[T any](v *T) (*T, error) {

@@ -55,7 +55,7 @@ func victim(dir string) {
 			fmt.Println("will", name, replicas)
 			fail(r.Scale(context.Background(), id(name), replicas))
 		default:
-			fmt.Println("will", name, f.want.Load().record.Desired)
+			fmt.Println("will", name, f.record.Desired)
 			fail(r.Update(context.Background(), deployment(name, replicas)))
 		}
 		fmt.Println("done")

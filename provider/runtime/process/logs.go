@@ -14,18 +14,6 @@ import (
 // followInterval is how often a reader that follows looks for new lines.
 const followInterval = 100 * time.Millisecond
 
-// showLogs tells readers whose logs there are.
-func (f *function) showLogs() {
-	var sources []logSource
-	for _, record := range f.finished {
-		sources = append(sources, logSource{record.ID, f.rt.journal.replicaDir(record.ID), record.Started, true})
-	}
-	for _, r := range f.replicas {
-		sources = append(sources, logSource{r.record.ID, f.rt.journal.replicaDir(r.record.ID), r.record.Started, false})
-	}
-	f.logs.Store(&sources)
-}
-
 // Logs emits the lines of all replicas, those that ended a while ago too, by
 // time.
 func (r *Runtime) Logs(ctx context.Context, q logs.Request, emit func(logs.Message) error) error {
@@ -42,7 +30,7 @@ func (r *Runtime) Logs(ctx context.Context, q logs.Request, emit func(logs.Messa
 	if !q.Follow {
 		return nil
 	}
-	return m.follow(ctx, r.ctx)
+	return m.follow(ctx, r.set.Context())
 }
 
 // logMerge reads the logs of a function's replicas for one query.
@@ -103,7 +91,7 @@ func (m *logMerge) follow(ctx, runtime context.Context) error {
 	tick := time.NewTicker(followInterval)
 	defer tick.Stop()
 	for {
-		deleted := m.function.want.Load().deleted
+		deleted := m.function.actor.Want().Deleted
 		m.refresh()
 		if err := m.pass(ctx, m.emit); err != nil {
 			return ifNotFollowing(m.query, err, ctx)

@@ -7,18 +7,17 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/faas-gpu/faas-gpu/internal/image"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/secrets"
 )
 
 // Config of a runtime.
@@ -49,20 +48,10 @@ type Runtime struct {
 	journal journal
 	lock    *os.File
 	roots   *image.Roots
-	board   *board
 	ports   *ports
 	groups  *cgroups
-	client  *http.Client
-
-	ctx     context.Context // ends at Close
-	cancel  context.CancelFunc
-	tasks   sync.WaitGroup // goroutines that wait for a replica
-	actors  sync.WaitGroup // function.run
-	stopped atomic.Bool    // Stop was called
-
-	turn      chan struct{} // whoever put something in may change functions
-	mu        sync.Mutex    // guards functions; held for a look-up only
-	functions map[runtime.ID]*function
+	secrets *secrets.Store
+	set     *reconcile.Set
 }
 
 var _ runtime.Runtime = (*Runtime)(nil)
@@ -74,16 +63,12 @@ func New(config Config) (_ *Runtime, err error) {
 		return nil, err
 	}
 	r := &Runtime{
-		config:    config,
-		path:      cmp.Or(config.Environment["PATH"], defaultPath),
-		board:     newBoard(),
-		ports:     &ports{host: config.Bind, first: config.FirstPort, last: config.LastPort, used: map[int]bool{}},
-		groups:    openCgroups("/sys/fs/cgroup", "faas-gpu"),
-		client:    newProbeClient(),
-		turn:      make(chan struct{}, 1),
-		functions: map[runtime.ID]*function{},
+		config: config,
+		path:   cmp.Or(config.Environment["PATH"], defaultPath),
+		ports:  &ports{host: config.Bind, first: config.FirstPort, last: config.LastPort, used: map[int]bool{}},
+		groups: openCgroups("/sys/fs/cgroup", "faas-gpu"),
+		set:    reconcile.NewSet(reconcile.Config{Node: config.Node, Tokens: config.Tokens, Log: config.Log}),
 	}
-	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if r.lock, err = lockDir(config.Dir); err != nil {
 		return nil, err
 	}
@@ -96,6 +81,9 @@ func New(config Config) (_ *Runtime, err error) {
 		return nil, fmt.Errorf("process runtime: %w", err)
 	}
 	if r.journal, err = openJournal(config.Dir); err != nil {
+		return nil, err
+	}
+	if r.secrets, err = secrets.Open(r.journal.path("secrets"), checkNamespace); err != nil {
 		return nil, err
 	}
 	if r.roots, err = image.NewRoots(config.Images, filepath.Join(config.Dir, "roots")); err != nil {
@@ -167,15 +155,13 @@ func (r *Runtime) restore() error {
 		if _, hold, err := r.roots.Hold(record.Image.Digest); err == nil {
 			release = hold
 		}
-		f := newFunction(r, record.Deployment.ID, record.UID, &want{record: record, release: release})
-		r.functions[f.id] = f
-		r.board.add(f.public())
+		f := r.newFunction(record.Deployment.ID, record.UID, record, release)
 		all = append(all, f)
-		f.adopt(byUID[f.uid])
-		delete(byUID, f.uid)
+		f.adopt(byUID[record.UID])
+		delete(byUID, record.UID)
 	}
 	for uid, left := range byUID {
-		f := newFunction(r, left[0].Function, uid, &want{deleted: true, release: func() {}})
+		f := r.newFunction(left[0].Function, uid, nil, func() {})
 		all = append(all, f)
 		f.adopt(left)
 	}
@@ -183,15 +169,15 @@ func (r *Runtime) restore() error {
 		r.config.Log.Error("remove unpacked images that nobody uses", "err", err)
 	}
 	for _, f := range all {
-		r.actors.Go(func() { f.run(r.ctx) })
+		r.set.Add(f.actor)
 	}
 	return nil
 }
 
 // Snapshot and Changed: see runtime.Observer.
-func (r *Runtime) Snapshot() *runtime.Snapshot { return r.board.snapshot.Load() }
+func (r *Runtime) Snapshot() *runtime.Snapshot { return r.set.Snapshot() }
 
-func (r *Runtime) Changed(s *runtime.Snapshot) <-chan struct{} { return r.board.after(s) }
+func (r *Runtime) Changed(s *runtime.Snapshot) <-chan struct{} { return r.set.Changed(s) }
 
 // Info names what this runtime does not do.
 func (r *Runtime) Info() runtime.Info {
@@ -209,35 +195,16 @@ func (r *Runtime) Info() runtime.Info {
 // Stop ends all replicas, waits until they have stopped or ctx ends, and closes
 // the runtime. Functions stay: a new runtime starts their replicas again.
 func (r *Runtime) Stop(ctx context.Context) error {
-	r.stopped.Store(true)
-	r.mu.Lock()
-	for _, f := range r.functions {
-		f.nudge()
-	}
-	r.mu.Unlock()
-	done := make(chan struct{})
-	go func() {
-		r.actors.Wait()
-		close(done)
-	}()
-	var err error
-	select {
-	case <-done:
-	case <-ctx.Done():
-		err = fmt.Errorf("replicas are still stopping: %w", ctx.Err())
-	}
-	return errors.Join(err, r.Close())
+	return errors.Join(r.set.Stop(ctx), r.unlock())
 }
 
 // Close stops watching; replicas go on.
 func (r *Runtime) Close() error {
-	r.cancel()
-	// A change that is under way may still start a goroutine; none comes after it.
-	r.turn <- struct{}{}
-	<-r.turn
-	r.actors.Wait()
-	r.tasks.Wait()
-	r.client.CloseIdleConnections()
+	r.set.Close()
+	return r.unlock()
+}
+
+func (r *Runtime) unlock() error {
 	if r.lock == nil {
 		return nil
 	}

@@ -14,20 +14,51 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/secrets"
 )
 
 // replica is one process with all that belongs to it.
 type replica struct {
+	rt      *Runtime
 	record  replicaRecord
 	process *handle
 	release func() // of the image
-	cancel  context.CancelFunc
-
-	usage    func() runtime.Usage
-	phase    phase
-	deadline time.Time
-	health   health
+	usage   func() runtime.Usage
 }
+
+// Info and the others: see reconcile.Replica.
+func (rep *replica) Info() reconcile.Info {
+	return reconcile.Info{
+		ID: rep.record.ID, Revision: rep.record.Revision, URL: rep.rt.url(rep.record.Port),
+		Started: rep.record.Started, StopTimeout: rep.record.StopTimeout, Usage: rep.usage,
+	}
+}
+
+func (rep *replica) Terminate() error { return rep.signal(syscall.SIGTERM) }
+
+func (rep *replica) Kill() error { return rep.signal(syscall.SIGKILL) }
+
+// signal asks the watchdog, which passes it on after it has drained; its other
+// processes end with it (see function.bury).
+func (rep *replica) signal(s syscall.Signal) error {
+	if err := rep.process.signal(s); !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	return nil
+}
+
+func (rep *replica) DeliverToken(value []byte) error {
+	return secrets.DeliverToken(filepath.Join(rep.rt.journal.replicaDir(rep.record.ID), "secrets"), value, reader())
+}
+
+func (rep *replica) Wait(ctx context.Context) (string, error) {
+	defer context.AfterFunc(ctx, func() { rep.process.close() })()
+	return rep.process.wait()
+}
+
+// reader of a replica's secrets is its process, which runs as this program does.
+func reader() secrets.Reader { return secrets.Reader{UID: -1, Mode: 0o600} }
 
 // launch starts a process for a function. If it fails nothing is left of it.
 func (r *Runtime) launch(f *functionRecord, token []byte) (_ *replica, err error) {
@@ -36,7 +67,7 @@ func (r *Runtime) launch(f *functionRecord, token []byte) (_ *replica, err error
 		return nil, err
 	}
 	d := &f.Deployment
-	rep := &replica{release: release, record: replicaRecord{
+	rep := &replica{rt: r, release: release, record: replicaRecord{
 		ID: d.ID.Name + "-" + strings.ReplaceAll(uuid.NewString(), "-", "")[:12], UID: f.UID,
 		Function: d.ID, Revision: f.Revision, Digest: f.Image.Digest, Boot: r.boot,
 		StopTimeout: d.StopTimeout, Started: time.Now(),
@@ -86,18 +117,17 @@ func (r *Runtime) furnish(rep *replica, d *runtime.Deployment, token []byte) (er
 	if err := r.journal.saveReplica(&rep.record); err != nil {
 		return err
 	}
-	if err := r.deliverSecrets(d, filepath.Join(dir, "secrets")); err != nil {
+	folder := filepath.Join(dir, "secrets")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		return err
+	}
+	if err := r.secrets.Deliver(d, folder, reader()); err != nil {
 		return err
 	}
 	if token == nil {
 		return nil
 	}
-	return r.deliverToken(rep, token)
-}
-
-// deliverToken replaces the token of a replica.
-func (r *Runtime) deliverToken(rep *replica, token []byte) error {
-	return r.journal.writeFile(filepath.Join(r.journal.replicaDir(rep.record.ID), "secrets", runtime.TokenFile), token)
+	return rep.DeliverToken(token)
 }
 
 // startProcess starts the process in a session of its own: no signal to this
@@ -179,5 +209,5 @@ func (r *Runtime) readopt(record *replicaRecord) (*replica, error) {
 	}
 	r.ports.keep(record.Port)
 	r.ports.keep(record.MetricsPort)
-	return &replica{record: *record, process: process, release: release, usage: usage(record.PID)}, nil
+	return &replica{rt: r, record: *record, process: process, release: release, usage: usage(record.PID)}, nil
 }
