@@ -69,8 +69,9 @@ type rank struct {
 func (a rank) before(b rank) bool { return a.due < b.due || a.due == b.due && a.seq < b.seq }
 
 // lineHeap has the line with the lowest rank on top. It is brought up to date
-// when it is looked at: ranks of a line only grow, save when a request comes back
-// (then push), so an entry that is out of date is at worst too near to the top.
+// when it is looked at: an entry that is out of date is at worst too near to the
+// top. For ranks of a line only grow, save when a request comes back or a late one
+// leaves; then they are pushed.
 type lineHeap struct {
 	slot    int // in line.at
 	entries []heapEntry

@@ -24,6 +24,7 @@ type naive struct {
 	ways      map[string]*naiveWay
 	lastSeq   uint64
 	ticks     uint64
+	binds     int
 	avoided   []*naiveReplica
 }
 
@@ -100,6 +101,7 @@ func (n *naive) step(now time.Time, e sched.Event) []sched.Action {
 		n.epoch = now
 	}
 	n.now, n.out = max(n.now, now.Sub(n.epoch)), nil
+	n.binds = 0
 	n.forgive()
 	switch e.Kind {
 	case sched.Arrive:
@@ -342,11 +344,15 @@ func (n *naive) returned(now time.Time, e sched.Event) {
 }
 
 func (n *naive) forgive() {
+	var over []*naiveReplica
 	for _, r := range n.avoided {
 		if !r.gone && r.avoid > 0 && r.avoid <= n.now {
 			r.avoid = 0
-			n.relane(r.function)
+			over = append(over, r)
 		}
+	}
+	for _, r := range over {
+		n.relane(r.function)
 	}
 	n.avoided = slices.DeleteFunc(n.avoided, func(r *naiveReplica) bool { return r.gone || r.avoid == 0 })
 }

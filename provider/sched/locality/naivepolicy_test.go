@@ -210,10 +210,16 @@ func (n *naive) cheapest(r *naiveRequest, d *naiveDevice) bool {
 			best = o
 		}
 	}
-	if best != d && !n.room(r.line.model, best) {
+	if best == d || n.room(r.line.model, best) {
+		return n.give(r, best)
+	}
+	if n.binds++; n.binds <= maxBinds {
 		return n.bind(r, best)
 	}
-	return n.give(r, best)
+	if hit := n.soonest(d, true); hit != nil {
+		r = hit
+	}
+	return n.give(r, d)
 }
 
 // takeOver is the bound request that gains most on d.

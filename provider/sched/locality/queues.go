@@ -29,9 +29,14 @@ func (s *Scheduler) withdraw(r *request) {
 }
 
 func (s *Scheduler) unqueue(r *request, served bool) {
-	r.line.queue.remove(r)
-	r.line.lane.take(r, served)
+	l := r.line
+	wasNext := l.queue.first == r
+	l.queue.remove(r)
+	l.lane.take(r, served)
 	s.waiting--
+	if wasNext && r.late && l.queue.len > 0 {
+		s.offer(l) // the next one may be due sooner than a late one
+	}
 }
 
 func (s *Scheduler) unbind(r *request) {

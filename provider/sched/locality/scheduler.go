@@ -33,6 +33,7 @@ type Scheduler struct {
 	unused   []*request
 	waiting  int    // requests in lanes
 	boundTo  int    // requests bound to devices
+	binds    int    // in the present event
 	seq      uint64 // of the last arrival
 	ticks    uint64 // clock of device.since
 }
@@ -86,7 +87,7 @@ var _ sched.Scheduler = (*Scheduler)(nil)
 // nothing.
 func (s *Scheduler) Step(now time.Time, e sched.Event, actions []sched.Action) []sched.Action {
 	s.tick(now)
-	s.actions = actions
+	s.actions, s.binds = actions, 0
 	s.forgive(now)
 	switch e.Kind {
 	case sched.Arrive:

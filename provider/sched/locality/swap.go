@@ -23,12 +23,24 @@ func (swap) serve(s *Scheduler, d *device) bool {
 		return s.give(s.takeOver(d), d)
 	}
 	best := s.cheapest(r.line, d)
-	if best.device != d && !s.hasRoom(best.device, r.line.model) {
+	if best.device == d || s.hasRoom(best.device, r.line.model) {
+		return s.give(r, best.device)
+	}
+	if s.binds < maxBinds {
+		s.binds++
 		s.bind(r, best.device)
 		return true
 	}
-	return s.give(r, best.device)
+	if h := s.hit(d); h != nil {
+		r = h
+	}
+	return s.give(r, d)
 }
+
+// maxBinds is how many requests are bound in one event at most. With thousands
+// waiting, the heads of many queues may all belong elsewhere; a device does not
+// look through all of them while it stands still.
+const maxBinds = 4
 
 // cheapest is the best quote of the devices that l may go to: those with room, and
 // those that have the model. Of a device with neither nobody knows what it will
