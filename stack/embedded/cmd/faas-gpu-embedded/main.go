@@ -1,6 +1,6 @@
 // Command faas-gpu-embedded keeps an embedded stack running until it is told to
-// stop (Ctrl-C or SIGTERM). Its configuration is its environment;
-// `faas-gpu-embedded -help` lists it.
+// stop: by Ctrl-C, SIGTERM, or the end of its terminal. Its configuration is its
+// environment; `faas-gpu-embedded -help` lists it.
 package main
 
 import (
@@ -17,8 +17,13 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A second signal ends the program at once.
+	// SIGHUP is a terminal that was closed: functions are not to outlive it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// What cannot be written any more (Ctrl-C in `make up | tee log` ends tee, too)
+	// must not end this program before the functions, nor must SIGHUP, which a
+	// shell may send again.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGHUP)
+	// A second Ctrl-C ends the program at once.
 	context.AfterFunc(ctx, stop)
 	if err := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "faas-gpu-embedded:", err)
