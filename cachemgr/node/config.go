@@ -57,7 +57,13 @@ type Config struct {
 	MaxOutput    int64 // bytes
 	MaxInFlight  int64 // bytes of bodies and outputs of all requests together
 	AllowPlans   bool
+
+	MaxConnections int // of each listener; one process may have a quarter of the socket's
 }
+
+// defaultConnections is below what a process may have in open files on most systems,
+// with room for the files.
+const defaultConnections = 4096
 
 // ReadConfig declares the variables of a node and reads them. What is wrong is
 // reported by s.Err.
@@ -86,6 +92,7 @@ func ReadConfig(s *env.Set) Config {
 		MaxBody:        s.Bytes("max_body", 32<<20, "bytes of a request for an inference (413)"),
 		MaxOutput:      s.Bytes("max_output", 256<<20, "bytes of the outputs of an inference"),
 		MaxInFlight:    s.Bytes("max_inflight_bytes", 2<<30, "bytes of the bodies and outputs of all requests together, of one function half (503 beyond)"),
+		MaxConnections: s.Int("max_connections", defaultConnections, "connections of each listener; of the socket's, one process may have a quarter"),
 		AllowPlans:     s.Bool("allow_plans", false, "accept serialized engines, which are native code"),
 	}
 	for _, p := range c.problems() {
@@ -120,6 +127,7 @@ func (c Config) problems() []problem {
 	add(c.TLSClientCA != "" && c.TLSCert == "", "tls_client_ca", "needs tls_cert and tls_key")
 	add(off(c.Listen) && off(c.SocketDir), "listen", "is off, and so is socket_dir: nobody could reach this node")
 	add(c.StorePath == "", "store_path", "not set")
+	add(c.MaxConnections < 0, "max_connections", "is negative")
 	add(c.StoreQuota <= 0, "store_quota", "without any bytes no model can be kept")
 	for _, a := range []struct{ variable, address string }{{"listen", c.Listen}, {"metrics_listen", c.MetricsListen}} {
 		what := c.addressProblem(a.address)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -131,7 +132,7 @@ func (c Config) managerConfig(devices []engine.Device) cachemgr.Config {
 func (n *Node) listen(c Config) error {
 	add := func(name string, l net.Listener, err error, h http.Handler) error {
 		if err == nil {
-			n.listeners = append(n.listeners, &listener{name, l, newHTTPServer(h, c.Log)})
+			n.listeners = append(n.listeners, &listener{name, l, newHTTPServer(h, c)})
 		}
 		return err
 	}
@@ -154,13 +155,14 @@ func (n *Node) listen(c Config) error {
 	return nil
 }
 
-func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+func newHTTPServer(h http.Handler, c Config) *http.Server {
 	return &http.Server{
+		ConnState:         newConnections(cmp.Or(c.MaxConnections, defaultConnections), c.Log).changed,
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
 }
 

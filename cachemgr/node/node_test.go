@@ -245,7 +245,7 @@ func TestMetricsListener(t *testing.T) {
 }
 
 func TestHeaderThatNeverComes(t *testing.T) {
-	srv := newHTTPServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	srv := newHTTPServer(http.NotFoundHandler(), Config{Log: slog.New(slog.DiscardHandler)})
 	if srv.ReadHeaderTimeout <= 0 || srv.IdleTimeout <= 0 || srv.MaxHeaderBytes <= 0 {
 		t.Fatalf("connections are not bounded: %+v", srv)
 	}
