@@ -2,14 +2,19 @@ package node
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 )
@@ -86,5 +91,37 @@ func TestConnectionsAreCounted(t *testing.T) {
 	}
 	if len(c.peers) != 0 || len(c.byPeer) != 0 {
 		t.Errorf("%d connections are counted at the end, of %v", len(c.peers), c.byPeer)
+	}
+}
+
+// A process that is too busy to take a connection is there all the same.
+func TestSocketOfABusyProcessIsKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	address := &unix.SockaddrUnix{Name: path}
+	if err := errors.Join(unix.Bind(fd, address), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for { // fill its queue
+		c, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(c)
+		if err := unix.Connect(c, address); errors.Is(err, unix.EAGAIN) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := removeStale(path); err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Error("the socket was taken away from it")
 	}
 }
