@@ -84,7 +84,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		c.node.Concurrency = concurrency(runtime.GOMAXPROCS(0), c.threads)
 	}
 	c.node.Engine, c.node.Log, c.node.Version = engine, log, version()
-	return errors.Join(serve(ctx, c), engine.Close())
+	return serve(ctx, c)
 }
 
 // concurrency is how many requests keep all processors busy.
@@ -95,11 +95,11 @@ func concurrency(processors, threads int) int {
 	return max(1, processors/threads)
 }
 
-// serve runs the node until ctx ends or it fails.
+// serve runs the node until ctx ends or it fails, and closes its engine.
 func serve(ctx context.Context, c config) error {
 	n, err := node.Start(ctx, c.node)
 	if err != nil {
-		return err
+		return errors.Join(err, c.node.Engine.Close())
 	}
 	select {
 	case <-ctx.Done():
@@ -108,5 +108,9 @@ func serve(ctx context.Context, c config) error {
 	}
 	drain, cancel := context.WithTimeout(context.Background(), c.drain)
 	defer cancel()
-	return errors.Join(err, n.Shutdown(drain))
+	if e := n.Shutdown(drain); e != nil {
+		// Something still computes: the engine must not be taken from under it.
+		return errors.Join(err, e)
+	}
+	return errors.Join(err, c.node.Engine.Close())
 }
