@@ -25,7 +25,7 @@ func simBench(ctx context.Context, args []string) (any, error) {
 	figures := map[string]any{
 		"benchmark": "sim", "simulated": true, "go": runtime.Version(), "profile": b.profile.Name, "seeds": b.seeds,
 		"shape": b.generator.Shape, "gaps": b.generator.Gaps, "skew": b.generator.Skew, "minutes": b.generator.Length.Minutes(),
-		"per_minute": b.generator.PerMinute, "per_function": b.perFunction, "eviction": b.eviction,
+		"per_minute": b.generator.PerMinute, "per_function": b.perFunction, "eviction": b.eviction, "staged": b.staged,
 	}
 	for _, functions := range b.functions {
 		name := fmt.Sprintf("functions_%d", functions)
@@ -61,6 +61,7 @@ type simOptions struct {
 	eviction    string
 	limit       int
 	lag         time.Duration
+	staged      bool
 	seeds       []uint64
 	equal       []float64
 	sustain     bool
@@ -91,6 +92,7 @@ func newSimBench(args []string) (*simOptions, error) {
 	flags.StringVar((*string)(&b.generator.Gaps), "gaps", string(sim.Exponential), "between requests: exponential or poisson")
 	flags.StringVar(&b.eviction, "eviction", "lru", "order of eviction: lru, twolists or gdsf")
 	flags.IntVar(&b.limit, "limit", 0, "times that a request may be passed over; 0 for the default of each policy")
+	flags.BoolVar(&b.staged, "staged", false, "begin with as many models in host memory as fit")
 	flags.DurationVar(&b.lag, "lag", 0, "time until the scheduler knows of an eviction")
 	if err := flags.Parse(args); err != nil {
 		return nil, err

@@ -46,7 +46,7 @@ func (b *simOptions) run(ctx context.Context, v variant, g sim.Generator) (avera
 		}
 		cfg := sim.Config{
 			Profile: b.profile, Workload: w, Policy: v.policy, Credits: v.credits,
-			Eviction: newOrder(b.eviction), Lag: b.lag,
+			Eviction: newOrder(b.eviction), Lag: b.lag, Staged: b.staged,
 		}
 		if v.policy == locality.LALBO3 || v.policy == locality.Swap {
 			cfg.Limit = b.limit

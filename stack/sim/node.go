@@ -52,6 +52,19 @@ func (n *node) stage(m *model, c Cost, then func()) {
 	n.sim.after(there-n.sim.now, then)
 }
 
+// fill stages models until host memory is full.
+func (n *node) fill() {
+	for _, m := range n.sim.models {
+		if n.budget > 0 && n.used+m.bytes > n.budget {
+			return
+		}
+		n.inside[m.index] = 0
+		n.used += m.bytes
+		n.staged.Add(m.name, policy.Entry{Size: m.bytes})
+		n.sim.step(sched.Event{Kind: sched.Staged, Node: n.name, Model: m.name})
+	}
+}
+
 // makeRoom lets models leave host memory. One that is on a device stays there.
 func (n *node) makeRoom(bytes int64) {
 	var leave []*model

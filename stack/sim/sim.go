@@ -22,6 +22,9 @@ type Config struct {
 	Limit   int // 0 for what the policy takes by default
 	// Eviction makes the order in which models leave a device, and host memory.
 	Eviction func() policy.Order
+	// Staged: host memory begins with the models of the first functions, as many
+	// as fit; else it begins empty.
+	Staged bool
 	// Lag is how long it takes until the scheduler knows what a node has
 	// evicted.
 	Lag time.Duration
@@ -111,6 +114,11 @@ func newSimulation(cfg Config) (*simulation, error) {
 	}
 	s.build()
 	s.announce()
+	if cfg.Staged {
+		for _, n := range s.nodes {
+			n.fill()
+		}
+	}
 	return s, s.err
 }
 

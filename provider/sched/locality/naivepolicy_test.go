@@ -8,14 +8,18 @@ import (
 )
 
 // schedule: devices that hold the fewest requests first, then those that have
-// had room longest. The order is fixed when it begins.
+// had room longest. The order is fixed when a round begins.
 func (n *naive) schedule() {
-	order := slices.Clone(n.devices)
-	slices.SortFunc(order, func(a, b *naiveDevice) int {
-		return cmp.Or(cmp.Compare(len(a.held), len(b.held)), cmp.Compare(a.since, b.since))
-	})
-	for _, d := range order {
-		for len(d.held) < n.cfg.Credits && n.serve(d) {
+	for took := true; took; {
+		took = false
+		order := slices.Clone(n.devices)
+		slices.SortFunc(order, func(a, b *naiveDevice) int {
+			return cmp.Or(cmp.Compare(len(a.held), len(b.held)), cmp.Compare(a.since, b.since))
+		})
+		for _, d := range order {
+			for len(d.held) < n.cfg.Credits && n.serve(d) {
+				took = true
+			}
 		}
 	}
 }

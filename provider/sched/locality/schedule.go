@@ -2,23 +2,30 @@ package locality
 
 import "time"
 
-// schedule lets every device with room take what the policy gives it: those that
-// hold the fewest requests first, among them those that have had room longest.
+// schedule lets every device with room take what the policy gives it, until there
+// is nothing more to take: what one device takes can change what another one may.
 func (s *Scheduler) schedule() {
-	if s.waiting+s.boundTo == 0 {
-		return
+	for s.waiting+s.boundTo > 0 && s.round() {
 	}
+}
+
+// round asks each device with room: those that hold the fewest requests first,
+// among them those that have had room longest. It reports whether one took
+// anything.
+func (s *Scheduler) round() (took bool) {
 	s.order = s.order[:0]
 	for _, devices := range s.room {
 		s.order = append(s.order, devices...)
 	}
 	for _, d := range s.order {
 		for len(d.held) < s.cfg.Credits && s.policy.serve(s, d) {
+			took = true
 		}
 		if s.waiting+s.boundTo == 0 {
-			return
+			return false
 		}
 	}
+	return took
 }
 
 // longest reports whether a comes before b in the order of schedule.

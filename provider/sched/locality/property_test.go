@@ -1,0 +1,259 @@
+package locality
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/provider/sched"
+)
+
+// properties plays random events and calls check after each.
+func properties(t *testing.T, cfg Config, check func(t *testing.T, s *Scheduler, e sched.Event, actions []sched.Action)) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("first seed %d", seed)
+	for run := range uint64(40) {
+		w := newWorld(seed + run)
+		s, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 400 {
+			now, e := w.next(i)
+			actions := s.Step(now, e, nil)
+			w.note(actions)
+			check(t, s, e, actions)
+			if t.Failed() {
+				t.Fatalf("seed %d, event %d %+v", seed+run, i, e)
+			}
+		}
+	}
+}
+
+func each(t *testing.T, test func(t *testing.T, cfg Config)) {
+	for _, policy := range Policies() {
+		for credits := 1; credits <= 3; credits++ {
+			t.Run(fmt.Sprintf("%s with %d credits", policy, credits), func(t *testing.T) {
+				test(t, Config{Policy: policy, Credits: credits, QueueLimit: 20})
+			})
+		}
+	}
+}
+
+// TestModelsInUseFit: what the requests of a device need at once never exceeds
+// its budget, and it never holds more requests than it has credits.
+func TestModelsInUseFit(t *testing.T) {
+	each(t, func(t *testing.T, cfg Config) {
+		properties(t, cfg, func(t *testing.T, s *Scheduler, _ sched.Event, _ []sched.Action) {
+			for _, d := range s.devices {
+				models := map[*model]bool{}
+				bytes := int64(0)
+				for _, h := range d.held {
+					if !models[h.line.model] {
+						bytes += h.line.model.bytes
+					}
+					models[h.line.model] = true
+				}
+				// The world makes budgets of devices and bytes of models once.
+				if bytes > d.Budget || len(d.held) > cfg.Credits {
+					t.Errorf("%s with a budget of %d holds %d requests with models of %d", d.ID, d.Budget, len(d.held), bytes)
+				}
+			}
+		})
+	})
+}
+
+// TestPassedOverAtMostLimitTimes follows every request: how often is one that
+// came later, for the same devices, taken out of the queue before it?
+func TestPassedOverAtMostLimitTimes(t *testing.T) {
+	for _, cfg := range []Config{{Policy: LALBO3, Limit: 3}, {Policy: Swap, Limit: 3}, {Policy: LALB}, {Policy: LB}} {
+		t.Run(string(cfg.Policy), func(t *testing.T) {
+			before := map[*request]bool{} // queued before the event
+			passed := map[sched.RequestID]int{}
+			var last *Scheduler
+			properties(t, cfg, func(t *testing.T, s *Scheduler, e sched.Event, _ []sched.Action) {
+				if last != s {
+					last = s
+					clear(before)
+					clear(passed)
+				}
+				countPasses(s, e, before, passed)
+				for id, n := range passed {
+					if n > cfg.Limit {
+						t.Errorf("request %d was passed over %d times, want at most %d", id, n, cfg.Limit)
+					}
+				}
+			})
+		})
+	}
+}
+
+// countPasses adds to passed what the event changed.
+func countPasses(s *Scheduler, e sched.Event, before map[*request]bool, passed map[sched.RequestID]int) {
+	moved := e.Kind == sched.Devices || e.Kind == sched.Replicas || e.Kind == sched.Returned || e.Kind == sched.Removed
+	for r := range before {
+		served := s.requests.find(r.id) == r && r.stage != queued
+		if !served || moved {
+			continue
+		}
+		for q := range before {
+			if s.requests.find(q.id) == q && q.stage == queued && q.seq < r.seq && q.line.lane == r.line.lane {
+				passed[q.id]++
+			}
+		}
+	}
+	clear(before)
+	for _, r := range s.requests.slots {
+		if r == nil {
+			continue
+		}
+		if r.stage == queued && !moved {
+			before[r] = true
+		}
+		if r.stage != queued || moved || len(s.avoided) > 0 {
+			delete(passed, r.id) // lanes may have changed: counting begins anew
+		}
+	}
+}
+
+// TestIdleOnlyWhereWaitingIsCheaper: after each event a device with room has no
+// request in its lanes that it could take, and with swap it would be done with
+// none that is bound elsewhere sooner, by more than what it would have to fetch.
+func TestIdleOnlyWhereWaitingIsCheaper(t *testing.T) {
+	each(t, func(t *testing.T, cfg Config) {
+		properties(t, cfg, func(t *testing.T, s *Scheduler, _ sched.Event, _ []sched.Action) {
+			for _, d := range s.devices {
+				if len(d.held) > 0 {
+					continue
+				}
+				if r := oldest(d); r != nil {
+					t.Errorf("%s is idle while request %d waits", d.ID, r.id)
+				}
+				if d.bound.len > 0 {
+					t.Errorf("%s is idle while %d requests are bound to it", d.ID, d.bound.len)
+				}
+				if cfg.Policy == Swap {
+					wantNothingCheaper(t, s, d)
+				}
+			}
+		})
+	})
+}
+
+func wantNothingCheaper(t *testing.T, s *Scheduler, d *device) {
+	for _, b := range s.devices {
+		done := max(s.now, b.freeAt)
+		for r := b.bound.first; r != nil; r = r.links[inLane].next {
+			done += r.compute
+			q := s.price(r.line.model, d)
+			if r.line.lane.mask.has(d.index) && q.total()+q.fetch < done-s.now {
+				t.Errorf("%s is idle and could answer request %d in %v; it is bound to %s, which takes %v",
+					d.ID, r.id, q.total(), b.ID, done-s.now)
+			}
+		}
+	}
+}
+
+// TestNamesCostNothing: the same events with other names of devices, in the same
+// order, are the same decisions.
+func TestNamesCostNothing(t *testing.T) {
+	names := map[string]string{"": "", "d0": "z", "d1": "y", "d2": "a", "d3": "m", "d4": "k"}
+	rename := func(devices []sched.Device) []sched.Device {
+		out := slices.Clone(devices)
+		for i := range out {
+			out[i].ID = names[out[i].ID]
+		}
+		return out
+	}
+	each(t, func(t *testing.T, cfg Config) {
+		var other *Scheduler
+		var last *Scheduler
+		at := start
+		properties(t, cfg, func(t *testing.T, s *Scheduler, e sched.Event, actions []sched.Action) {
+			if last != s {
+				last, at = s, start
+				var err error
+				if other, err = New(cfg); err != nil {
+					t.Fatal(err)
+				}
+			}
+			at = s.epoch.Add(s.now)
+			e.Device, e.Devices = names[e.Device], rename(e.Devices)
+			for i, a := range other.Step(at, e, nil) {
+				if want := actions[i]; a.ID != want.ID || a.Device != names[want.Device] || a.Replica != want.Replica {
+					t.Errorf("action %+v, want %+v with its device renamed", a, want)
+				}
+			}
+		})
+	})
+}
+
+// TestNobodyStarves: with a load that the devices can bear, and every model
+// asked for, no request waits for ever, however unpopular its model.
+func TestNobodyStarves(t *testing.T) {
+	each(t, func(t *testing.T, cfg Config) {
+		if cfg.Policy == LB {
+			t.Skip("lb serves in order of arrival; what it cannot bear is the load itself, as it loads for nearly every request")
+		}
+		seed := uint64(time.Now().UnixNano())
+		t.Logf("seed %d", seed)
+		longest := starve(t, cfg, rand.New(rand.NewPCG(seed, 1)))
+		if longest > 20*time.Second {
+			t.Errorf("a request waited %v", longest)
+		}
+	})
+}
+
+// starve lets popular models take 60 % of two devices' time, in which one request
+// in fifty has the unpopular model, and returns the longest wait.
+func starve(t *testing.T, cfg Config, rng *rand.Rand) (longest time.Duration) {
+	cfg.QueueLimit = 10000
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Step(start, sched.Event{Kind: sched.Devices, Devices: []sched.Device{
+		{ID: "a", Node: "n", Budget: 2}, {ID: "b", Node: "n", Budget: 2},
+	}}, nil)
+	s.Step(start, sched.Event{Kind: sched.Replicas, Function: "f", Replicas: []sched.Replica{{ID: "r", Node: "n", Ready: true}}}, nil)
+	for _, m := range []string{"popular", "liked", "unpopular"} {
+		s.Step(start, sched.Event{Kind: sched.Prices, Model: m, Bytes: 1, Prices: []sched.Price{
+			{Swap: 100 * time.Millisecond, Compute: 10 * time.Millisecond},
+		}}, nil)
+	}
+	type running struct {
+		id   sched.RequestID
+		done time.Time
+	}
+	var serving []running
+	sent := map[sched.RequestID]time.Time{}
+	now := start
+	take := func(actions []sched.Action) {
+		for _, a := range actions {
+			longest = max(longest, now.Sub(sent[a.ID]))
+			serving = append(serving, running{a.ID, now.Add(10 * time.Millisecond)})
+		}
+	}
+	for id := sched.RequestID(1); id <= 5000; id++ {
+		model := []string{"popular", "liked"}[rng.IntN(2)]
+		if rng.IntN(50) == 0 {
+			model = "unpopular"
+		}
+		now = now.Add(time.Duration(rng.ExpFloat64() * 8e6))
+		for len(serving) > 0 && serving[0].done.Before(now) {
+			at := serving[0]
+			serving = serving[1:]
+			take(s.Step(now, sched.Event{Kind: sched.Done, ID: at.id}, nil))
+		}
+		sent[id] = now
+		take(s.Step(now, sched.Event{Kind: sched.Arrive, Request: sched.Request{ID: id, Function: "f", Model: model}}, nil))
+	}
+	for id, at := range sent {
+		if r := s.requests.find(id); r != nil && r.stage != held {
+			longest = max(longest, now.Sub(at))
+		}
+	}
+	return longest
+}
