@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"sync/atomic"
 
 	ort "github.com/yalue/onnxruntime_go"
 
@@ -47,6 +48,7 @@ type Engine struct {
 	maxOutput   int64
 	session     *ort.SessionOptions
 	trim        *trimmer
+	open        atomic.Int64 // models that are
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -167,11 +169,17 @@ func (e *Engine) Open(ctx context.Context, m engine.Model) (engine.Staged, error
 	return newStaged(e, m.Name, file, model), nil
 }
 
-// Close gives the library back.
+// Close gives the library back. While a model is open it refuses: something may
+// still compute.
 func (e *Engine) Close() error {
+	if n := e.open.Load(); n > 0 {
+		return fmt.Errorf("close the engine: %w: %d", errModelsOpen, n)
+	}
 	e.trim.stop()
 	return errors.Join(e.session.Destroy(), releaseLibrary())
 }
+
+var errModelsOpen = errors.New("models are open")
 
 var errNotAFile = errors.New("it is not a regular file")
 

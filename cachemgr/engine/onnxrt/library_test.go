@@ -81,3 +81,27 @@ func TestBadOptions(t *testing.T) {
 		}
 	}
 }
+
+// An engine with a model open is not taken from under it.
+func TestCloseWhileAModelIsOpen(t *testing.T) {
+	e := newEngine(t, Options{Threads: 1})
+	st, err := e.Open(t.Context(), write(t, modelgen.Spec{Family: modelgen.SqueezeNet, Width: 0.25, Resolution: 32}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := st.Load(t.Context(), CPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := randomImage(32)
+	want := answer(t, i, image)
+	if err := e.Close(); !errors.Is(err, errModelsOpen) {
+		t.Errorf("got %v, want %v", err, errModelsOpen)
+	}
+	if got := answer(t, i, image); got != want {
+		t.Error("it answers something else")
+	}
+	if err := errors.Join(i.Close(), st.Close(), e.Close()); err != nil {
+		t.Error(err)
+	}
+}

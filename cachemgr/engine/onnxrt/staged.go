@@ -28,6 +28,7 @@ type staged struct {
 }
 
 func newStaged(e *Engine, name string, file []byte, m *onnxfile.Model) *staged {
+	e.open.Add(1)
 	s := &staged{engine: e, name: name, file: file, model: m}
 	s.spec = engine.Spec{
 		Known:       true,
@@ -152,5 +153,6 @@ func (s *staged) Close() error {
 	}
 	file := s.file
 	s.file = nil
+	s.engine.open.Add(-1)
 	return unmap(file)
 }
