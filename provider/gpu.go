@@ -46,6 +46,8 @@ type modelReport struct {
 	Bytes     int64                `json:"bytes"`
 	Staged    bool                 `json:"staged"`
 	Instances []api.InstanceStatus `json:"instances"`
+
+	lost bool // the node is not connected: this is how it was last
 }
 
 // gpu answers GET /system/gpu: where models are, and what it costs. Programs get
@@ -105,7 +107,7 @@ func (p *Provider) report() gpuReport {
 	}
 	for _, node := range report.Nodes {
 		for _, m := range node.Models {
-			addModel(byFunction, node.Node, m)
+			addModel(byFunction, node, m)
 		}
 	}
 	for _, f := range functions {
@@ -134,7 +136,7 @@ func (p *Provider) describe(id runtime.ID, f *runtime.Function) *functionReport 
 }
 
 // addModel adds a node's model to every function that has it, its counts once.
-func addModel(functions map[api.FunctionRef]*functionReport, node string, m api.ModelStatus) {
+func addModel(functions map[api.FunctionRef]*functionReport, node NodeView, m api.ModelStatus) {
 	counted := make(map[*functionReport]bool, len(m.Names))
 	for _, n := range m.Names {
 		f := functions[n.Function]
@@ -156,14 +158,14 @@ func addModel(functions map[api.FunctionRef]*functionReport, node string, m api.
 
 // addName adds a model under one of its names, once: during an update both
 // revisions of a function have it.
-func (f *functionReport) addName(n api.ModelName, node string, m api.ModelStatus) {
+func (f *functionReport) addName(n api.ModelName, node NodeView, m api.ModelStatus) {
 	for _, have := range f.Models {
-		if have.Name == n.Name && have.Version == n.Version && have.Digest == m.Digest && have.Node == node {
+		if have.Name == n.Name && have.Version == n.Version && have.Digest == m.Digest && have.Node == node.Node {
 			return
 		}
 	}
 	f.Models = append(f.Models, modelReport{
-		Name: n.Name, Version: n.Version, Digest: m.Digest, Node: node,
-		Bytes: m.Bytes, Staged: m.Staged, Instances: notNull(m.Instances),
+		Name: n.Name, Version: n.Version, Digest: m.Digest, Node: node.Node,
+		Bytes: m.Bytes, Staged: m.Staged, Instances: notNull(m.Instances), lost: !node.Connected,
 	})
 }

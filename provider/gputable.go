@@ -81,6 +81,9 @@ func (g gpuReport) filesAreShared() bool {
 
 // where says in words on which devices a model is.
 func (m modelReport) where() string {
+	if m.lost {
+		return m.Node + " is not connected"
+	}
 	var places []string
 	for _, i := range m.Instances {
 		places = append(places, fmt.Sprintf("%s on %s/%s", i.State, m.Node, i.Device))

@@ -183,6 +183,9 @@ func TestReportAddsUpModels(t *testing.T) {
 		}}))
 	b.cfg.Nodes = n
 	report := b.report()
+	if len(report.Functions) == 1 && len(report.Functions[0].Models) > 0 && report.Functions[0].Models[0].lost {
+		t.Error("the node counts as lost")
+	}
 	if len(report.Functions) != 1 || len(report.Functions[0].Models) != 3 {
 		t.Fatalf("got %+v", report.Functions)
 	}
@@ -202,6 +205,7 @@ func TestTableTellsWhatIsWrong(t *testing.T) {
 	file := modelReport{Name: "m", Version: "1", Digest: "x", Node: "n1"}
 	bad := modelReport{Name: "m", Version: "2", Digest: "y", Node: "n1",
 		Instances: []api.InstanceStatus{{Device: "cpu", State: api.StateFailed, Reason: "no such operator"}}}
+	lost := modelReport{Name: "m", Version: "1", Node: "n1", Instances: []api.InstanceStatus{{Device: "cpu", State: api.StateResident}}, lost: true}
 	for name, c := range map[string]struct {
 		functions     []functionReport
 		want, without string
@@ -210,6 +214,7 @@ func TestTableTellsWhatIsWrong(t *testing.T) {
 		"failed once": {[]functionReport{{Name: "f", Namespace: "n", Models: []modelReport{bad}}}, "problem: f.n: model m/2 on n1/cpu: no such operator\n", "note:"},
 		"failed for long": {[]functionReport{{Name: "f", Namespace: "n", Problem: "not ready: no such operator", Models: []modelReport{bad}}},
 			"problem: f.n: not ready: no such operator\n", "m/2 on n1/cpu: no"},
+		"node lost":      {[]functionReport{{Name: "f", Models: []modelReport{lost}}}, "n1 is not connected", "resident"},
 		"without models": {[]functionReport{{Name: "f", Namespace: "n", Problem: "no image"}}, "problem: f.n: no image\n", "note:"},
 		"one file twice": {[]functionReport{{Name: "f", Models: []modelReport{file, file}}}, "m/1", "note:"},
 		"shared file":    {[]functionReport{{Name: "f", Models: []modelReport{file}}, {Name: "g", Models: []modelReport{file}}}, "equal files", "problem:"},
