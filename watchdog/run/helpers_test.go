@@ -91,7 +91,7 @@ func serveFunction() int {
 
 // serveCache is the cache manager that the watchdog starts as a child.
 func serveCache() int {
-	if os.Getenv("auth") != "none" || os.Getenv("listen") != "off" {
+	if os.Getenv("auth") != "none" || os.Getenv("listen") != "off" || os.Getenv("metrics_listen") != "off" {
 		return 3
 	}
 	dir := os.Getenv("socket_dir")

@@ -192,7 +192,7 @@ func TestCacheManagerAsChild(t *testing.T) {
 	if err := os.WriteFile(model, []byte("model"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, "cachemgr_mode=child", "cachemgr_binary="+cachemgrd, "models_path="+filepath.Join(tools, "models"))
+	p := start(t, "cachemgr_mode=child", "listen=127.0.0.1:0", "metrics_listen=127.0.0.1:0", "cachemgr_binary="+cachemgrd, "models_path="+filepath.Join(tools, "models"))
 	p.await(t, "/_/ready", 200)
 	p.await(t, "/v2/models/digits/ready", 200)
 	first := p.cachePid(t, 1)
