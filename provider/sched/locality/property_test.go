@@ -14,7 +14,7 @@ import (
 func properties(t *testing.T, cfg Config, check func(t *testing.T, s *Scheduler, e sched.Event, actions []sched.Action)) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("first seed %d", seed)
-	for run := range uint64(40) {
+	for run := range uint64(15) {
 		w := newWorld(seed + run)
 		s, err := New(cfg)
 		if err != nil {
