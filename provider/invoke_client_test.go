@@ -78,6 +78,18 @@ func TestEarlyAnswerArrives(t *testing.T) {
 	}
 }
 
+// What is open to everybody must not let anybody keep connections for ever.
+func TestBodyThatNeverComes(t *testing.T) {
+	b := start(t, newFakeRuntime(), withCredentials, func(c *Config, _ *benchConfig) { c.Limits.BodyTimeout = 50 * time.Millisecond })
+	for _, request := range []string{"GET /healthz", "POST /api/v1/query", "POST /system/functions", "GET /nothing", "POST /async-function/x", "POST /function/x"} {
+		c := b.dial(t)
+		io.WriteString(c, request+" HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 10\r\n\r\n")
+		if _, err := io.ReadAll(c); err != nil {
+			t.Errorf("%s: the connection stays: %v", request, err)
+		}
+	}
+}
+
 func TestClientThatTakesNothingHoldsNoReplica(t *testing.T) {
 	brief := func(c *Config, _ *benchConfig) { c.Limits.BodyTimeout = 50 * time.Millisecond }
 	b := start(t, newFakeRuntime(replica(t, func(w http.ResponseWriter, r *http.Request) {

@@ -14,8 +14,6 @@ import (
 // that the gateway asks it: how often were the functions of a namespace invoked?
 // So the gateway shows counts without a Prometheus.
 func (p *Provider) query(w http.ResponseWriter, r *http.Request) {
-	// Anyone may ask: nobody may keep a connection by sending a body slowly.
-	http.NewResponseController(w).SetReadDeadline(time.Now().Add(systemBodyTimeout))
 	r.Body = http.MaxBytesReader(w, r.Body, maxSystemBody)
 	asked := invocationsQuery.FindStringSubmatch(r.FormValue("query"))
 	if asked == nil {

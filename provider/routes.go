@@ -3,6 +3,7 @@ package provider
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 	"github.com/openfaas/faas-provider/auth"
@@ -79,6 +80,10 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, prefixFunction) {
 		p.invoke(w, r)
 		return
+	}
+	if r.ContentLength != 0 {
+		// Also of a body that no handler reads: the server does, before it answers.
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(p.cfg.Limits.BodyTimeout))
 	}
 	p.handler.ServeHTTP(w, r)
 }
