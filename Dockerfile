@@ -4,9 +4,15 @@
 #   docker build --target cachemgrd      -t faas-gpu/cachemgrd .
 #   docker build --target fwatchdog      -t faas-gpu/fwatchdog .        for templates of other languages
 #   docker build --target go-trt-builder -t faas-gpu/go-trt-builder .   for the template go-trt
+#
+# Builders before BuildKit (DOCKER_BUILDKIT=0) also build the stages above a target
+# that it does not need. The base images can be replaced by build arguments:
+# GO_IMAGE has Go, a C compiler and a shell; RUNTIME_IMAGE glibc and libstdc++, for
+# ONNX Runtime; ONNXRUNTIME_IMAGE the library in /out/onnxruntime, which is
+# downloaded unless that is given.
 ARG GO_IMAGE=golang:1.26-bookworm
-# With glibc and libstdc++, for ONNX Runtime.
 ARG RUNTIME_IMAGE=debian:12-slim
+ARG ONNXRUNTIME_IMAGE=onnxruntime-download
 
 FROM ${GO_IMAGE} AS source
 WORKDIR /usr/src/faas-gpu
@@ -14,29 +20,32 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 
-FROM source AS static-programs
-RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /out/ ./provider/cmd/gpu-provider ./watchdog/cmd/fwatchdog
-
-FROM source AS cgo-programs
-RUN CGO_ENABLED=1 go build -trimpath -ldflags="-s -w" -o /out/ ./cachemgr/cmd/cachemgrd
-
-FROM source AS onnxruntime
-RUN apt-get update && apt-get install -y --no-install-recommends python3-pip \
- && sh stack/deps/onnxruntime.sh /out/onnxruntime
-
-# Compiles the watchdog once, so that functions build in seconds and offline.
+# Compiles the watchdog once, as functions are built and as they are tested, so
+# that both take seconds and no network.
 FROM source AS go-trt-builder
 ENV FAAS_GPU_SOURCE=/usr/src/faas-gpu CGO_ENABLED=0
-RUN go build -trimpath ./watchdog/...
+RUN go build -trimpath ./watchdog/... && go test -run '^$' ./watchdog
+
+FROM source AS static-programs
+RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /out/ ./provider/cmd/gpu-provider ./watchdog/cmd/fwatchdog
 
 FROM scratch AS fwatchdog
 COPY --from=static-programs /out/fwatchdog /fwatchdog
 
-FROM ${RUNTIME_IMAGE} AS provider
+FROM scratch AS provider
 COPY --from=static-programs /out/gpu-provider /usr/bin/gpu-provider
 ENV port=8081
 EXPOSE 8081
 ENTRYPOINT ["/usr/bin/gpu-provider"]
+
+FROM source AS onnxruntime-download
+RUN apt-get update && apt-get install -y --no-install-recommends python3-pip \
+ && sh stack/deps/onnxruntime.sh /out/onnxruntime
+
+FROM ${ONNXRUNTIME_IMAGE} AS onnxruntime
+
+FROM source AS cgo-programs
+RUN CGO_ENABLED=1 go build -trimpath -ldflags="-s -w" -o /out/ ./cachemgr/cmd/cachemgrd
 
 FROM ${RUNTIME_IMAGE} AS cachemgrd
 COPY --from=cgo-programs /out/cachemgrd /usr/bin/cachemgrd

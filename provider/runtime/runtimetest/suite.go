@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"testing"
@@ -43,7 +44,12 @@ type suite struct {
 // Run tests a runtime.
 func Run(t *testing.T, h Harness) {
 	s := &suite{Harness: h, rt: h.Open(t), client: &http.Client{
-		Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience,
+		Transport: &http.Transport{
+			DisableKeepAlives: true,
+			// Nobody answers at the address of a container that is gone.
+			DialContext: (&net.Dialer{Timeout: time.Second}).DialContext,
+		},
+		Timeout: patience,
 	}}
 	defer func() {
 		if err := s.rt.Close(); err != nil {
