@@ -77,7 +77,7 @@ func ReadConfig(s *env.Set) Config {
 		TLSCert:        s.String("tls_cert", "", "certificate file; needed to listen beyond loopback"),
 		TLSKey:         s.String("tls_key", "", "key file of tls_cert"),
 		TLSClientCA:    s.String("tls_client_ca", "", "certificate file of the authority that clients need a certificate of"),
-		Auth:           s.OneOf("auth", AuthToken, "who may use what: token: a function its own models; none: everybody everything", AuthToken, AuthNone),
+		Auth:           s.OneOf("auth", AuthToken, "who may use what: token: a function its own models; none: who reaches it everything, the socket for this user only", AuthToken, AuthNone),
 		TokenPublicKey: s.String("token_public_key", "", "file of the key that the provider's tokens are checked with; needed for auth=token"),
 		StorePath:      s.String("store_path", "/var/lib/faas-gpu/store", "folder of the model files"),
 		StoreQuota:     s.Bytes("store_quota", 16<<30, "bytes of model files"),

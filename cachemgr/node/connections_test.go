@@ -125,3 +125,18 @@ func TestSocketOfABusyProcessIsKept(t *testing.T) {
 		t.Error("the socket was taken away from it")
 	}
 }
+
+// Without tokens the file system says who may use the socket.
+func TestModeOfTheSocket(t *testing.T) {
+	for auth, want := range map[string]os.FileMode{AuthToken: 0o666, AuthNone: 0o600} {
+		s := newSite(t)
+		c := s.config(s.engine(t))
+		c.Auth = auth
+		n := start(t, c)
+		info, err := os.Stat(filepath.Join(c.SocketDir, api.SocketOIP))
+		if err != nil || info.Mode().Perm() != want {
+			t.Errorf("auth=%s: %v, %v, want %v", auth, info.Mode(), err, want)
+		}
+		shutdown(t, n)
+	}
+}

@@ -18,10 +18,19 @@ import (
 // maxSocketPath is what the kernel takes.
 const maxSocketPath = 107
 
-// listenUnix makes the socket in dir that everybody may connect to: tokens say
-// who may do what. A socket that an earlier process left is replaced, one that
-// somebody still answers on is not.
-func listenUnix(dir string) (net.Listener, error) {
+// socketMode is who may connect to the socket: everybody where tokens say who may
+// do what, else only this user.
+func (c Config) socketMode() fs.FileMode {
+	if c.Auth == AuthNone {
+		return 0o600
+	}
+	return 0o666
+}
+
+// listenUnix makes the socket. One that an earlier process left is replaced, one
+// that somebody still answers on is not.
+func (c Config) listenUnix() (net.Listener, error) {
+	dir := c.SocketDir
 	path := filepath.Join(dir, api.SocketOIP)
 	if len(path) > maxSocketPath {
 		return nil, fmt.Errorf("socket_dir: the path %s has %d bytes, a socket's has at most %d", path, len(path), maxSocketPath)
@@ -38,7 +47,7 @@ func listenUnix(dir string) (net.Listener, error) {
 	}
 	// The next process may have made its own by the time this one ends.
 	l.SetUnlinkOnClose(false)
-	if err := os.Chmod(path, 0o666); err != nil {
+	if err := os.Chmod(path, c.socketMode()); err != nil {
 		l.Close()
 		return nil, fmt.Errorf("socket_dir: %w", err)
 	}

@@ -137,7 +137,7 @@ func (n *Node) listen(c Config) error {
 		return err
 	}
 	if !off(c.SocketDir) {
-		l, err := listenUnix(c.SocketDir)
+		l, err := c.listenUnix()
 		if err := add("socket", l, err, n.server); err != nil {
 			return err
 		}
