@@ -28,8 +28,8 @@ func hostMemory(root fs.FS) (total, free int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	if limit, used, ok := groupMemory(root); ok && limit < total {
-		total, free = limit, min(free, max(limit-used, 0))
+	if limit, left, ok := groupMemory(root); ok && limit < total {
+		total, free = limit, min(free, left)
 	}
 	return total, free, nil
 }
@@ -62,9 +62,9 @@ func machineMemory(root fs.FS) (total, free int64, err error) {
 }
 
 // groupMemory is the tightest limit of the process's control group and those
-// above it, and what is used there, without what the system keeps of files: that
-// goes as soon as somebody needs the memory.
-func groupMemory(root fs.FS) (limit, used int64, ok bool) {
+// above it, and the least that is left in one of them. What the system keeps of
+// files does not count as used: it goes as soon as somebody needs the memory.
+func groupMemory(root fs.FS) (limit, left int64, ok bool) {
 	own, err := fs.ReadFile(root, "proc/self/cgroup")
 	if err != nil {
 		return 0, 0, false
@@ -86,15 +86,19 @@ func groupMemory(root fs.FS) (limit, used int64, ok bool) {
 			folder := path.Join(base, group)
 			l, lerr := readNumber(root, path.Join(folder, limitFile))
 			u, uerr := readNumber(root, path.Join(folder, usedFile))
-			if lerr == nil && uerr == nil && (!ok || l < limit) {
-				limit, used, ok = l, max(u-filePages(root, path.Join(folder, "memory.stat"), total), 0), true
+			if lerr == nil && uerr == nil {
+				free := max(l-max(u-filePages(root, path.Join(folder, "memory.stat"), total), 0), 0)
+				if !ok {
+					limit, left, ok = l, free, true
+				}
+				limit, left = min(limit, l), min(left, free)
 			}
 			if group == "/" {
 				break
 			}
 		}
 	}
-	return limit, used, ok
+	return limit, left, ok
 }
 
 // filePages is what a group's memory holds of files, in bytes, 0 if it does not

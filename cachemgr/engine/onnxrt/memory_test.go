@@ -30,6 +30,14 @@ func TestHostMemory(t *testing.T) {
 			"sys/fs/cgroup/system.slice/memory.max":       "100000\n",
 			"sys/fs/cgroup/system.slice/memory.current":   "150000\n",
 		}, 100000, 0, ""},
+		{"a group above it has less left", map[string]string{
+			"proc/meminfo":     machine,
+			"proc/self/cgroup": "0::/system.slice/x\n",
+			"sys/fs/cgroup/system.slice/x/memory.max":     "100000\n",
+			"sys/fs/cgroup/system.slice/x/memory.current": "20000\n",
+			"sys/fs/cgroup/system.slice/memory.max":       "300000\n",
+			"sys/fs/cgroup/system.slice/memory.current":   "250000\n",
+		}, 100000, 50000, ""},
 		{"a group whose memory holds files", map[string]string{
 			"proc/meminfo":                   machine,
 			"proc/self/cgroup":               "0::/x\n",
