@@ -35,10 +35,10 @@ SOURCES := $(shell find cachemgr provider watchdog internal stack native -name '
 
 PROGRAMS := $(BIN)/gpu-provider $(BIN)/cachemgrd $(BIN)/fwatchdog $(BIN)/faas-gpu-embedded $(BIN)/faas-gpu-demo $(SHIMS)/docker
 
-.PHONY: help demo test up bench build deps native lint unit test-ui clean check-tools check-native-tools
+.PHONY: help demo test up bench build deps native lint unit test-ui test-docker clean check-tools check-native-tools
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build deps ## Run the main job on real input with faas-cli, print what happened, stop
 	@demo_dir=$(BUILD)/demo embedded_stack=$(BIN)/faas-gpu-embedded $(BIN)/faas-gpu-demo
@@ -70,6 +70,11 @@ unit: build deps $(NATIVE)/built $(TRITON_CLIENT) $(GATEWAY)
 test-ui: build deps $(GATEWAY) ## Click through the OpenFaaS page with Chromium, which Debian's packages have; pictures in .build/artifacts
 	@command -v chromium >/dev/null || { echo "install Chromium"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }
 	@CHROMIUM=$$(command -v chromium) ARTIFACTS=$(BUILD)/artifacts go test -count=1 -v -run '^TestUI$$' ./stack/e2e
+
+test-docker: build deps ## Run functions in containers, with a Docker daemon of its own; root; last line is JSON
+	@for tool in dockerd:docker.io debootstrap:debootstrap ip:iproute2; do command -v $${tool%%:*} >/dev/null || \
+	   { echo "install $${tool##*:}"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $${tool##*:} >/dev/null; }; done
+	@sh stack/lab/test-docker.sh $(BUILD)
 
 clean: ## Remove everything that was downloaded or built, and what `make up` keeps
 	rm -rf $(BUILD)
