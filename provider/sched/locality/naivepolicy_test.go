@@ -200,7 +200,7 @@ func (n *naive) cost(r *naiveRequest, d *naiveDevice) instant {
 			queued++
 		}
 	}
-	toll := max(0, fetch-wait) * instant(queued) / instant(len(n.devices))
+	toll := max(0, fetch-wait) * instant(max(0, queued-1)) / instant(len(n.devices))
 	return max(wait, fetch) + n.models[r.line.model].prices[d.Class].Compute + toll
 }
 

@@ -63,8 +63,8 @@ func (q quote) total() time.Duration { return max(q.wait, q.fetch) + q.compute +
 // price says what a request for m would cost on d.
 //
 // The toll is what others pay: while d stands still because it waits for the
-// model, it serves nobody. That time is charged once for each request that waits
-// per device. So with an empty queue a copy of a model is made wherever it
+// model, it serves nobody. That time is charged once for each other request that
+// waits per device. So with an empty queue a copy of a model is made wherever it
 // answers soonest, and the longer the queue the more a model has to save to be
 // copied.
 func (s *Scheduler) price(m *model, d *device) quote {
@@ -76,7 +76,7 @@ func (s *Scheduler) price(m *model, d *device) quote {
 		q.fetch = max(s.load(m, d), d.way.freeAt-s.now) + p.swap
 	}
 	if still := q.fetch - q.wait; still > 0 {
-		q.toll = still * time.Duration(s.waiting) / time.Duration(len(s.devices))
+		q.toll = still * time.Duration(max(0, s.waiting-1)) / time.Duration(len(s.devices))
 	}
 	return q
 }
