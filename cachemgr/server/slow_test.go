@@ -68,7 +68,7 @@ func TestAnswersThatNobodyTakes(t *testing.T) {
 
 // The time for one answer does not run out for the next request's.
 func TestContinueAfterALongPause(t *testing.T) {
-	_, h := newServer(t, newFakeManager(), Limits{BodyTimeout: 20 * time.Millisecond})
+	_, h := newServer(t, newFakeManager(), Limits{BodyTimeout: 100 * time.Millisecond})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(h.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func TestContinueAfterALongPause(t *testing.T) {
 	if resp, err := http.ReadResponse(in, nil); err != nil || resp.StatusCode != 200 || len(readAll(t, resp.Body)) == 0 {
 		t.Fatalf("%v, %v", resp, err)
 	}
-	<-time.After(30 * time.Millisecond)
+	<-time.After(150 * time.Millisecond)
 	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", inferPath, len(four))
 	if line, err := in.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
 		t.Fatalf("%q, %v", line, err)
