@@ -13,8 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/faas-gpu/faas-gpu/internal/lockdir"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
 	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
 	"github.com/faas-gpu/faas-gpu/provider/runtime/secrets"
@@ -125,7 +124,7 @@ func open(ctx context.Context, config Config, d daemon) (_ *Runtime, err error) 
 		config: config, daemon: d, replicas: map[string]*replica{},
 		records: records{d, config.Name}, gpus: newGPUs(config.GPUs), pulls: newPulls(d),
 	}
-	if r.lock, err = lockDir(config.Dir); err != nil {
+	if r.lock, err = lockdir.Lock(config.Dir); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -133,7 +132,7 @@ func open(ctx context.Context, config Config, d daemon) (_ *Runtime, err error) 
 			err = errors.Join(err, r.lock.Close())
 		}
 	}()
-	if r.secrets, err = secrets.Open(filepath.Join(config.Dir, "secrets"), checkNamespace); err != nil {
+	if r.secrets, err = secrets.Open(filepath.Join(config.Dir, "secrets"), reconcile.CheckNamespace); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(os.MkdirAll(r.replicaDir(""), 0o700), os.MkdirAll(filepath.Dir(config.CachemgrSocket), 0o755)); err != nil {
@@ -153,21 +152,6 @@ func open(ctx context.Context, config Config, d daemon) (_ *Runtime, err error) 
 	r.tasks.Go(r.watch)
 	r.tasks.Go(r.sampleUsage)
 	return r, nil
-}
-
-func lockDir(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("another one uses %s: %w", dir, err)
-	}
-	return f, nil
 }
 
 // replicaDir is the folder of the files that a replica's container sees.
@@ -194,7 +178,7 @@ func (r *Runtime) Info() runtime.Info {
 
 // ListNamespaces: see runtime.Namespaces.
 func (r *Runtime) ListNamespaces(context.Context) ([]string, error) {
-	return []string{namespace}, nil
+	return []string{reconcile.Namespace}, nil
 }
 
 // ListSecrets and the others: see runtime.Secrets.

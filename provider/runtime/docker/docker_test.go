@@ -3,12 +3,15 @@ package docker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/openfaas/faas-provider/logs"
 	"github.com/openfaas/faas-provider/types"
 
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
@@ -19,6 +22,36 @@ func create(t *testing.T, r *Runtime, d runtime.Deployment) {
 	t.Helper()
 	if err := r.Create(t.Context(), d); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// follow reads a function's logs until the test ends, and returns what there was
+// so far.
+func follow(t *testing.T, r *Runtime, name string) func() string {
+	t.Helper()
+	var mu sync.Mutex
+	var text strings.Builder
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() {
+		q := logs.Request{Name: name, Namespace: reconcile.Namespace, Follow: true}
+		done <- r.Logs(ctx, q, func(m logs.Message) error {
+			mu.Lock()
+			defer mu.Unlock()
+			fmt.Fprintln(&text, m.Instance, m.Text)
+			return nil
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Logs: %v", err)
+		}
+	})
+	return func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return text.String()
 	}
 }
 
@@ -45,6 +78,7 @@ func TestPull(t *testing.T) {
 	f.Request.Image = "far/away:1"
 	create(t, r, f)
 	progress := <-calls
+	said := follow(t, r, "f")
 	progress("1 of 3 layers")
 	awaitProblem(t, r, "f", "pulling image far/away:1: 1 of 3 layers")
 	step <- errors.New("no route to the registry")
@@ -54,6 +88,11 @@ func TestPull(t *testing.T) {
 	d.setImage("far/away:1", imageInfo{ID: "sha256:2"})
 	step <- nil
 	await(t, r, "f", replicas(2))
+	for _, words := range []string{"1 of 3 layers", "no route to the registry"} {
+		if !strings.Contains(said(), words) {
+			t.Errorf("the logs do not say %q", words)
+		}
+	}
 	for _, c := range d.all() {
 		if c.spec.Image != "sha256:2" {
 			t.Errorf("a container of image %s", c.spec.Image)

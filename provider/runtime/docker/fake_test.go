@@ -17,6 +17,7 @@ import (
 	"github.com/openfaas/faas-provider/types"
 
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
 )
 
 // fakeDaemon keeps in memory what a daemon would. Its containers run nothing.
@@ -230,7 +231,7 @@ func openFake(t *testing.T, d daemon, dir string, change ...func(*Config)) *Runt
 
 func deployment(name string, replicas int) runtime.Deployment {
 	return runtime.Deployment{
-		ID:       runtime.ID{Namespace: namespace, Name: name},
+		ID:       runtime.ID{Namespace: reconcile.Namespace, Name: name},
 		Request:  types.FunctionDeployment{Service: name, Image: "image"},
 		Replicas: replicas, StopTimeout: time.Minute,
 	}
@@ -244,7 +245,7 @@ func await(t *testing.T, r *Runtime, name string, is func(*runtime.Function) boo
 	timeout := time.After(patience)
 	for {
 		s := r.Snapshot()
-		f := s.Functions[runtime.ID{Namespace: namespace, Name: name}]
+		f := s.Functions[runtime.ID{Namespace: reconcile.Namespace, Name: name}]
 		if f != nil && is(f) {
 			return f
 		}

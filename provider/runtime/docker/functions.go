@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/distribution/reference"
@@ -14,41 +13,9 @@ import (
 	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
 )
 
-// namespace is the only one.
-const namespace = "openfaas-fn"
-
-// maxReplicas of a function: more containers on one machine are a mistake.
-const maxReplicas = 100
-
-func checkReplicas(n int) error {
-	if n < 0 || n > maxReplicas {
-		return fmt.Errorf("%w: %d replicas; 0 to %d are possible", runtime.ErrInvalid, n, maxReplicas)
-	}
-	return nil
-}
-
-var functionName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-
-func checkNamespace(ns string) error {
-	if ns != namespace {
-		return fmt.Errorf("there is no namespace %q; the docker runtime has only %s", ns, namespace)
-	}
-	return nil
-}
-
-func checkID(id runtime.ID) error {
-	if err := checkNamespace(id.Namespace); err != nil {
-		return fmt.Errorf("%w: %w", runtime.ErrInvalid, err)
-	}
-	if !functionName.MatchString(id.Name) {
-		return fmt.Errorf("%w: the name %q; a function's name has up to 63 characters of a-z, 0-9 and hyphen, the first and last no hyphen", runtime.ErrInvalid, id.Name)
-	}
-	return nil
-}
-
 // Create: see runtime.Functions.
 func (r *Runtime) Create(ctx context.Context, d runtime.Deployment) error {
-	if err := errors.Join(checkID(d.ID), checkReplicas(d.Replicas)); err != nil {
+	if err := errors.Join(reconcile.CheckID(d.ID), reconcile.CheckReplicas(d.Replicas)); err != nil {
 		return err
 	}
 	d, err := r.accept(d)
@@ -96,7 +63,7 @@ func (r *Runtime) Update(ctx context.Context, d runtime.Deployment) error {
 
 // Scale: see runtime.Functions.
 func (r *Runtime) Scale(ctx context.Context, id runtime.ID, replicas int) error {
-	if err := checkReplicas(replicas); err != nil {
+	if err := reconcile.CheckReplicas(replicas); err != nil {
 		return err
 	}
 	return r.change(ctx, id, func(next *record) error {

@@ -64,7 +64,7 @@ func (r *Runtime) lastLine(ctx context.Context, s source) string {
 }
 
 // Logs emits the lines of all replicas, those that ended a while ago too, by
-// time.
+// time, and what is wrong with the function.
 func (r *Runtime) Logs(ctx context.Context, q logs.Request, emit func(logs.Message) error) error {
 	id := runtime.ID{Namespace: q.Namespace, Name: q.Name}
 	f := r.function(id)
@@ -88,6 +88,23 @@ type logReader struct {
 	query    logs.Request
 	emit     func(logs.Message) error
 	seen     map[string]time.Time // by instance: the time of the last line that was read
+	problem  string               // that was last emitted
+}
+
+// platform is the instance of lines that no replica wrote.
+const platform = "gpu-provider"
+
+// emitProblem says why replicas are missing, among others how far an image is
+// pulled, each time that changes.
+func (l *logReader) emitProblem(snapshot *runtime.Snapshot) error {
+	f := snapshot.Functions[l.function.id]
+	if f == nil || f.UID != l.function.uid || f.Problem == l.problem || l.query.Instance != "" {
+		return nil
+	}
+	if l.problem = f.Problem; l.problem == "" {
+		return nil
+	}
+	return l.emit(l.message(source{instance: platform}, line{at: time.Now(), text: l.problem}))
 }
 
 // wanted are the sources that the query asks for.
@@ -124,7 +141,7 @@ func (l *logReader) backlog(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return l.emitProblem(l.function.rt.Snapshot())
 }
 
 func (l *logReader) message(s source, found line) logs.Message {
@@ -149,6 +166,9 @@ func (l *logReader) follow(ctx context.Context) error {
 	running := 0
 	for {
 		snapshot := l.function.rt.Snapshot()
+		if err := l.emitProblem(snapshot); err != nil {
+			return err
+		}
 		for _, s := range l.wanted() {
 			if open[s.instance] {
 				continue

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
 )
 
 // Labels of what belongs to an installation.
@@ -128,10 +129,10 @@ func parseRecord(labels map[string]string) (*record, error) {
 	case r.Serial < 1 || r.Revision < 1:
 		return nil, fmt.Errorf("the label %s: serial %d and revision %d are not counts from 1", labelRecord, r.Serial, r.Revision)
 	}
-	if err := checkID(r.Deployment.ID); err != nil {
+	if err := reconcile.CheckID(r.Deployment.ID); err != nil {
 		return nil, err
 	}
-	return r, checkReplicas(r.Desired)
+	return r, reconcile.CheckReplicas(r.Desired)
 }
 
 // copied returns what the caller cannot change.

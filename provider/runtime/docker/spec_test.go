@@ -12,6 +12,7 @@ import (
 	"github.com/openfaas/faas-provider/types"
 
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
 	"github.com/faas-gpu/faas-gpu/provider/runtime/secrets"
 )
 
@@ -214,7 +215,7 @@ func FuzzRecord(f *testing.F) {
 	f.Add("u", `{`)
 	f.Fuzz(func(t *testing.T, uid, text string) {
 		r, err := parseRecord(map[string]string{labelUID: uid, labelRecord: text})
-		if err == nil && (r.UID != uid || uid == "" || checkID(r.Deployment.ID) != nil || r.Desired < 0 || r.Serial < 1) {
+		if err == nil && (r.UID != uid || uid == "" || reconcile.CheckID(r.Deployment.ID) != nil || r.Desired < 0 || r.Serial < 1) {
 			t.Errorf("accepted %q as %+v", text, r)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/faas-gpu/faas-gpu/internal/image"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
 )
 
 // functionRecord is what should run.
@@ -142,7 +143,7 @@ func (j journal) functions(log *slog.Logger) ([]*functionRecord, error) {
 		}
 		name := j.path("functions", e.Name())
 		r, err := load[functionRecord](name)
-		if err == nil && (r.UID != uid || checkID(r.Deployment.ID) != nil) {
+		if err == nil && (r.UID != uid || reconcile.CheckID(r.Deployment.ID) != nil) {
 			err = errors.New("it is the record of another function")
 		}
 		if err != nil {

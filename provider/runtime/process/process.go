@@ -12,9 +12,8 @@ import (
 	"slices"
 	"strconv"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/faas-gpu/faas-gpu/internal/image"
+	"github.com/faas-gpu/faas-gpu/internal/lockdir"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
 	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
 	"github.com/faas-gpu/faas-gpu/provider/runtime/secrets"
@@ -69,8 +68,8 @@ func New(config Config) (_ *Runtime, err error) {
 		groups: openCgroups("/sys/fs/cgroup", "faas-gpu"),
 		set:    reconcile.NewSet(reconcile.Config{Node: config.Node, Tokens: config.Tokens, Log: config.Log}),
 	}
-	if r.lock, err = lockDir(config.Dir); err != nil {
-		return nil, err
+	if r.lock, err = lockdir.Lock(config.Dir); err != nil {
+		return nil, fmt.Errorf("process runtime: %w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -83,7 +82,7 @@ func New(config Config) (_ *Runtime, err error) {
 	if r.journal, err = openJournal(config.Dir); err != nil {
 		return nil, err
 	}
-	if r.secrets, err = secrets.Open(r.journal.path("secrets"), checkNamespace); err != nil {
+	if r.secrets, err = secrets.Open(r.journal.path("secrets"), reconcile.CheckNamespace); err != nil {
 		return nil, err
 	}
 	if r.roots, err = image.NewRoots(config.Images, filepath.Join(config.Dir, "roots")); err != nil {
@@ -117,21 +116,6 @@ func (c *Config) complete() error {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return nil
-}
-
-func lockDir(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("process runtime: %w", err)
-	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("process runtime: %w", err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("process runtime: another one uses %s: %w", dir, err)
-	}
-	return f, nil
 }
 
 // restore starts the goroutine of every function in the journal, and of those
