@@ -63,6 +63,10 @@ func TestBadModelIsNotTriedAgainTooSoon(t *testing.T) {
 					r.Error(err)
 				}
 				r.wantState("a", api.StateResident)
+				if err := r.m.Unload(r.Context(), "a"); err != nil {
+					r.Error(err)
+				}
+				r.wantState("a", api.StateAbsent) // the failures are forgotten
 			})
 		})
 	}
