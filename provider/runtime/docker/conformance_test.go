@@ -88,16 +88,21 @@ func archiveOf(program string) (io.Reader, error) {
 	}
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	for _, h := range []*tar.Header{
-		{Name: "tmp/", Typeflag: tar.TypeDir, Mode: 0o1777},
-		{Name: "app/replica", Typeflag: tar.TypeReg, Mode: 0o755, Size: int64(len(content))},
+	for _, file := range []struct {
+		header  tar.Header
+		content []byte
+	}{
+		{tar.Header{Name: "tmp/", Typeflag: tar.TypeDir, Mode: 0o1777}, nil},
+		{tar.Header{Name: "etc/passwd", Typeflag: tar.TypeReg, Mode: 0o644}, []byte("app:x:1000:1000::/:/none\n")},
+		{tar.Header{Name: "app/replica", Typeflag: tar.TypeReg, Mode: 0o755}, content},
 	} {
-		if err := w.WriteHeader(h); err != nil {
+		file.header.Size = int64(len(file.content))
+		if err := w.WriteHeader(&file.header); err != nil {
 			return nil, err
 		}
-	}
-	if _, err := w.Write(content); err != nil {
-		return nil, err
+		if _, err := w.Write(file.content); err != nil {
+			return nil, err
+		}
 	}
 	return &b, w.Close()
 }
