@@ -19,6 +19,7 @@ type device struct {
 	freeAt instant    // when the held requests are expected to be done
 	bound  queue      // requests that wait for this device only
 	work   instant    // compute of the bound requests
+	used   int64      // bytes of the models that are here, or coming
 
 	hits  lineHeap // lines whose model may be here
 	lanes []*lane  // that it may serve

@@ -72,11 +72,12 @@ type world struct {
 	functions  []string
 	models     []string
 	devices    []sched.Device
+	bytes      map[string]int64 // of models
 	dispatched []sched.RequestID
 }
 
 func newWorld(seed uint64) *world {
-	w := &world{rng: rand.New(rand.NewPCG(seed, 7)), now: start}
+	w := &world{rng: rand.New(rand.NewPCG(seed, 7)), now: start, bytes: map[string]int64{}}
 	for i := range 4 {
 		w.functions = append(w.functions, fmt.Sprintf("f%d", i))
 	}
@@ -139,6 +140,8 @@ func (w *world) next(i int) (time.Time, sched.Event) {
 	case p < 99:
 		w.rng.Shuffle(len(w.devices), func(i, j int) { w.devices[i], w.devices[j] = w.devices[j], w.devices[i] })
 		return w.now, sched.Event{Kind: sched.Devices, Devices: w.devices[:2+w.rng.IntN(4)]}
+	default:
+		return w.now, w.prices(w.pick(w.models))
 	}
 	return w.now, sched.Event{Kind: sched.Done, ID: w.last + 1000}
 }
@@ -157,8 +160,14 @@ func (w *world) replicas(function string, everywhere bool) sched.Event {
 }
 
 func (w *world) prices(model string) sched.Event {
-	e := sched.Event{Kind: sched.Prices, Model: model, Bytes: int64(10 + w.rng.IntN(70))}
+	if w.bytes[model] == 0 {
+		w.bytes[model] = int64(10 + w.rng.IntN(70))
+	}
+	e := sched.Event{Kind: sched.Prices, Model: model, Bytes: w.bytes[model]}
 	for _, class := range []string{"c0", "c1"} {
+		if w.now.Sub(start) > time.Second && w.rng.IntN(4) == 0 {
+			continue // it cannot run there any more
+		}
 		e.Prices = append(e.Prices, sched.Price{
 			Class: class, Load: w.millis(100), Swap: w.millis(60), Compute: time.Millisecond + w.millis(40),
 		})

@@ -69,7 +69,7 @@ func (s *Scheduler) cost(m *model, d *device) sched.DeviceCost {
 func (q quote) words() string {
 	text := fmt.Sprintf("wait %v, fetch %v, whichever is longer, and compute %v", ms(q.wait), ms(q.fetch), ms(q.compute))
 	if q.toll > 0 {
-		text += fmt.Sprintf(", and %v that the fetch takes from requests that wait", ms(q.toll))
+		text += fmt.Sprintf(", and %v that others pay for the fetch", ms(q.toll))
 	}
 	return text
 }

@@ -58,6 +58,7 @@ func (s *Scheduler) setHere(m *model, d *device) {
 		return
 	}
 	m.here.add(d.index)
+	d.used += m.bytes
 	for _, l := range m.lines {
 		if l.queue.len > 0 && l.lane.mask.has(d.index) {
 			d.hits.push(l, s.rank(l))
@@ -71,5 +72,8 @@ func (s *Scheduler) unsetHere(m *model, d *device) {
 		m.coming.remove(d.index)
 		s.fetched(d)
 	}
-	m.here.remove(d.index)
+	if m.here.has(d.index) {
+		m.here.remove(d.index)
+		d.used -= m.bytes
+	}
 }

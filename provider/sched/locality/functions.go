@@ -107,6 +107,7 @@ func (s *Scheduler) setPrices(now time.Time, e sched.Event) {
 	m := s.models[e.Model]
 	if e.Bytes <= 0 {
 		if m != nil && len(m.lines) == 0 && m.users == 0 {
+			s.resize(m, 0)
 			delete(s.models, e.Model)
 		}
 		return
@@ -126,7 +127,7 @@ func (s *Scheduler) setPrices(now time.Time, e sched.Event) {
 			}
 		}
 	}
-	m.bytes = e.Bytes
+	s.resize(m, e.Bytes)
 	m.prices = make([]price, len(s.classes))
 	m.fastest = 0
 	for _, p := range e.Prices {
@@ -138,6 +139,16 @@ func (s *Scheduler) setPrices(now time.Time, e sched.Event) {
 	for _, l := range slices.Clone(m.lines) {
 		s.relane(now, l.function)
 	}
+}
+
+// resize takes over how big m is.
+func (s *Scheduler) resize(m *model, bytes int64) {
+	for _, d := range s.devices {
+		if m.here.has(d.index) {
+			d.used += bytes - m.bytes
+		}
+	}
+	m.bytes = bytes
 }
 
 // moved takes over what a node says of a model on a device. While the device

@@ -26,6 +26,7 @@ type naive struct {
 	ticks     uint64
 	binds     int
 	avoided   []*naiveReplica
+	lines     []*naiveLine // in the order in which they were first asked for
 }
 
 type naiveDevice struct {
@@ -180,7 +181,7 @@ func (n *naive) line(f *naiveFunction, model string, slo time.Duration) *naiveLi
 	}
 	l := &naiveLine{f: f, model: model, slo: slo}
 	l.lane = n.lane(l)
-	f.lines = append(f.lines, l)
+	f.lines, n.lines = append(f.lines, l), append(n.lines, l)
 	return l
 }
 
@@ -437,6 +438,7 @@ func (n *naive) removed(now time.Time, e sched.Event) {
 		for _, r := range f.replicas {
 			r.gone = true
 		}
+		n.lines = slices.DeleteFunc(n.lines, func(l *naiveLine) bool { return l.f == f })
 	}
 }
 
@@ -494,6 +496,11 @@ func (n *naive) setPrices(e sched.Event) {
 	m.bytes, m.prices = e.Bytes, map[string]sched.Price{}
 	for _, p := range e.Prices {
 		m.prices[p.Class] = p
+	}
+	for _, l := range n.lines {
+		if l.model == e.Model {
+			n.relane(l.f)
+		}
 	}
 }
 

@@ -201,6 +201,15 @@ func (n *naive) cost(r *naiveRequest, d *naiveDevice) instant {
 		}
 	}
 	toll := max(0, fetch-wait) * instant(max(0, queued-1)) / instant(len(n.devices))
+	used := int64(0)
+	for _, m := range n.models {
+		if m.here[d.ID] {
+			used += m.bytes
+		}
+	}
+	if m := n.models[r.line.model]; !m.here[d.ID] && used+m.bytes > d.Budget {
+		toll += fetch / 2
+	}
 	return max(wait, fetch) + n.models[r.line.model].prices[d.Class].Compute + toll
 }
 
@@ -239,7 +248,7 @@ func (n *naive) takeOver(d *naiveDevice) (best *naiveRequest) {
 				done += q.compute
 			}
 		}
-		if gain := done - n.now - n.cost(r, d) - n.fetch(r, d); gain > most {
+		if gain := done - n.now - n.cost(r, d); gain > most {
 			best, most = r, gain
 		}
 	}

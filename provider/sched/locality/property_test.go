@@ -56,13 +56,41 @@ func TestModelsInUseFit(t *testing.T) {
 					}
 					models[h.line.model] = true
 				}
-				// The world makes budgets of devices and bytes of models once.
+				// The world decides on budgets of devices and bytes of models once.
 				if bytes > d.Budget || len(d.held) > cfg.Credits {
 					t.Errorf("%s with a budget of %d holds %d requests with models of %d", d.ID, d.Budget, len(d.held), bytes)
 				}
 			}
 		})
 	})
+}
+
+// TestBytesAreCounted: what a device is believed to hold is what its models take,
+// even if they turn out to be bigger.
+func TestBytesAreCounted(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	properties(t, Config{Policy: Swap}, func(t *testing.T, s *Scheduler, _ sched.Event, _ []sched.Action) {
+		model := fmt.Sprintf("m%d", rng.IntN(6))
+		if m := s.models[model]; m != nil && rng.IntN(20) == 0 {
+			s.Step(start, sched.Event{Kind: sched.Prices, Model: model, Bytes: m.bytes + 1, Prices: []sched.Price{{Class: "c0", Compute: 1}, {Class: "c1", Compute: 1}}}, nil)
+		}
+		for _, d := range s.devices {
+			used := int64(0)
+			for _, m := range s.models {
+				if m.here.has(d.index) {
+					used += m.bytes
+				}
+			}
+			if d.used != used {
+				t.Errorf("%s is believed to hold %d bytes, but its models take %d", d.ID, d.used, used)
+			}
+		}
+	})
+	s := laid(t, Config{Policy: Swap})
+	s.Step(start, sched.Event{Kind: sched.Prices, Model: "m"}, nil)
+	if s.models["m"] != nil || s.devices[0].used != 0 {
+		t.Errorf("a model that is gone still takes %d bytes", s.devices[0].used)
+	}
 }
 
 // TestPassedOverAtMostLimitTimes follows every request: how often is one that
@@ -92,7 +120,7 @@ func TestPassedOverAtMostLimitTimes(t *testing.T) {
 
 // countPasses adds to passed what the event changed.
 func countPasses(s *Scheduler, e sched.Event, before map[*request]bool, passed map[sched.RequestID]int) {
-	moved := e.Kind == sched.Devices || e.Kind == sched.Replicas || e.Kind == sched.Returned || e.Kind == sched.Removed
+	moved := e.Kind == sched.Devices || e.Kind == sched.Prices || e.Kind == sched.Replicas || e.Kind == sched.Returned || e.Kind == sched.Removed
 	for r := range before {
 		served := s.requests.find(r.id) == r && r.stage != queued
 		if !served || moved {
@@ -120,7 +148,7 @@ func countPasses(s *Scheduler, e sched.Event, before map[*request]bool, passed m
 
 // TestIdleOnlyWhereWaitingIsCheaper: after each event a device with room has no
 // request in its lanes that it could take, and with swap it would be done with
-// none that is bound elsewhere sooner, by more than what it would have to fetch.
+// none that is bound elsewhere for less.
 func TestIdleOnlyWhereWaitingIsCheaper(t *testing.T) {
 	each(t, func(t *testing.T, cfg Config) {
 		properties(t, cfg, func(t *testing.T, s *Scheduler, _ sched.Event, _ []sched.Action) {
@@ -148,7 +176,7 @@ func wantNothingCheaper(t *testing.T, s *Scheduler, d *device) {
 		for r := b.bound.first; r != nil; r = r.links[inLane].next {
 			done += r.compute
 			q := s.price(r.line.model, d)
-			if r.line.lane.mask.has(d.index) && q.total()+q.fetch < done-s.now {
+			if r.line.lane.mask.has(d.index) && q.total() < done-s.now {
 				t.Errorf("%s is idle and could answer request %d in %v; it is bound to %s, which takes %v",
 					d.ID, r.id, q.total(), b.ID, done-s.now)
 			}

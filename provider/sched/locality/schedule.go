@@ -62,11 +62,12 @@ func (q quote) total() time.Duration { return max(q.wait, q.fetch) + q.compute +
 
 // price says what a request for m would cost on d.
 //
-// The toll is what others pay: while d stands still because it waits for the
-// model, it serves nobody. That time is charged once for each other request that
-// waits per device. So with an empty queue a copy of a model is made wherever it
-// answers soonest, and the longer the queue the more a model has to save to be
-// copied.
+// The toll is what others pay. While d stands still because it waits for the
+// model, it serves nobody: that time is charged once for each other request that
+// waits per device. And if d is full, what leaves for the model may have to be
+// fetched again: half of the fetch is charged for that. So with an empty queue
+// and room for it a copy of a model is made wherever it answers soonest; the
+// longer the queue and the fuller the device, the more a copy has to save.
 func (s *Scheduler) price(m *model, d *device) quote {
 	p := &m.prices[d.class]
 	q := quote{device: d, wait: d.free(s.now) - s.now, compute: p.compute}
@@ -74,9 +75,12 @@ func (s *Scheduler) price(m *model, d *device) quote {
 		q.fetch = s.arrival(m, d) - s.now
 	} else {
 		q.fetch = max(s.load(m, d), d.way.freeAt-s.now) + p.swap
+		if d.used+m.bytes > d.Budget {
+			q.toll = q.fetch / 2
+		}
 	}
 	if still := q.fetch - q.wait; still > 0 {
-		q.toll = still * time.Duration(max(0, s.waiting-1)) / time.Duration(len(s.devices))
+		q.toll += still * time.Duration(max(0, s.waiting-1)) / time.Duration(len(s.devices))
 	}
 	return q
 }

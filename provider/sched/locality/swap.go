@@ -74,8 +74,7 @@ func cheaper(a, b quote) quote {
 
 // takeOver is the request bound to another device that gains most if d, which has
 // nothing else to do, serves it; nil if none does. What was cheapest when it was
-// bound need not be so for ever. It has to gain more than the fetch takes: the
-// model that leaves for it will have to be fetched again.
+// bound need not be so for ever.
 func (s *Scheduler) takeOver(d *device) *request {
 	if s.boundTo == 0 {
 		return nil
@@ -89,8 +88,7 @@ func (s *Scheduler) takeOver(d *device) *request {
 			if !r.line.lane.mask.has(d.index) || !d.fits(r.line.model) {
 				continue
 			}
-			q := s.price(r.line.model, d)
-			gain := done - s.now - q.total() - q.fetch
+			gain := done - s.now - s.price(r.line.model, d).total()
 			if gain > most || gain == most && best != nil && r.seq < best.seq {
 				best, most = r, gain
 			}
