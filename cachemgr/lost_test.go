@@ -34,6 +34,7 @@ func TestDeviceLost(t *testing.T) {
 					hit = r.start("b")
 					load <- lost
 					close(load)
+					synctest.Wait() // it is known before the one that runs ends
 				case testengine.Evict:
 					evict := r.hold(testengine.Evict, "a")
 					hit = r.start("c") // wants a's bytes
