@@ -19,6 +19,8 @@ fi
 
 build=$1
 export BASE_IMAGE=faas-gpu-lab/golang:latest RUNTIME_IMAGE=faas-gpu-lab/runtime:latest
+# What a run that was killed left.
+for kind in container network volume; do docker $kind prune --force >/dev/null; done
 echo "load the base image"
 sh stack/lab/base-image.sh load "$build/docker/base.tar"
 # The folder out/onnxruntime, and nothing else.
@@ -44,5 +46,7 @@ echo "go test: the runtime"
 go test -race -count=1 -timeout 5m ./provider/runtime/docker
 echo "go test: functions"
 go test -count=1 -timeout 5m ./stack/e2e/docker
-DOCKER_HOST=$DOCKER_TEST_HOST docker image prune --force >/dev/null # of former builds
+# Of former builds.
+DOCKER_HOST=$DOCKER_TEST_HOST docker image prune --force >/dev/null
+DOCKER_HOST=$DOCKER_TEST_HOST docker builder prune --force --keep-storage 2GB >/dev/null
 cat "$DOCKER_TEST_RESULT"

@@ -14,8 +14,14 @@ const (
 // watch learns from the daemon which containers end, until the runtime is closed.
 func (r *Runtime) watch() {
 	ctx := r.set.Context()
+	said := ""
 	for ctx.Err() == nil {
-		err := r.daemon.Watch(ctx, r.config.Name, r.compare, func(id string) {
+		listening := func() {
+			if r.compare() {
+				said = ""
+			}
+		}
+		err := r.daemon.Watch(ctx, r.config.Name, listening, func(id string) {
 			if rep := r.replica(id); rep != nil {
 				rep.hasDied()
 			}
@@ -23,7 +29,10 @@ func (r *Runtime) watch() {
 		if ctx.Err() != nil {
 			return
 		}
-		r.config.Log.Warn("the connection to the daemon is lost and made again", "err", err)
+		if said != err.Error() { // once, and not every second
+			said = err.Error()
+			r.config.Log.Warn("the connection to the daemon is lost and made again", "err", err)
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(watchRetry):
@@ -31,17 +40,16 @@ func (r *Runtime) watch() {
 	}
 }
 
-// compare finds the replicas that ended while nobody listened.
-func (r *Runtime) compare() {
+// compare finds the replicas that ended while nobody listened; false if the daemon
+// does not answer.
+func (r *Runtime) compare() bool {
 	ctx, cancel := r.call()
 	defer cancel()
 	known := r.allReplicas() // first: those that come meanwhile are not in the list
 	list, err := r.daemon.Containers(ctx, r.config.Name)
 	if err != nil {
-		if ctx.Err() == nil {
-			r.config.Log.Warn("the daemon does not list its containers", "err", err)
-		}
-		return
+		r.config.Log.Debug("the daemon does not list its containers", "err", err)
+		return false
 	}
 	alive := map[string]bool{}
 	for _, c := range list {
@@ -52,6 +60,7 @@ func (r *Runtime) compare() {
 			rep.hasDied()
 		}
 	}
+	return true
 }
 
 // sampleUsage measures all replicas again and again, so that nobody who asks what
