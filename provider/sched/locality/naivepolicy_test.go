@@ -3,8 +3,6 @@ package locality
 import (
 	"cmp"
 	"slices"
-
-	"github.com/faas-gpu/faas-gpu/provider/sched"
 )
 
 // schedule: devices that hold the fewest requests first, then those that have
@@ -253,58 +251,4 @@ func (n *naive) takeOver(d *naiveDevice) (best *naiveRequest) {
 		}
 	}
 	return best
-}
-
-// pass counts that r is served before those that came before it.
-func (n *naive) pass(r *naiveRequest) {
-	for _, q := range n.waiting {
-		if q.bound == nil && q.seq < r.seq && q.line.lane == r.line.lane {
-			q.passed++
-		}
-	}
-}
-
-func (n *naive) bind(r *naiveRequest, d *naiveDevice) bool {
-	n.pass(r)
-	n.ticks++
-	r.boundAt = n.ticks
-	r.bound, r.compute = d, n.models[r.line.model].prices[d.Class].Compute
-	return true
-}
-
-func (n *naive) give(r *naiveRequest, d *naiveDevice) bool {
-	if r == nil || !n.fits(r.line.model, d) {
-		return false
-	}
-	if r.bound == nil {
-		n.pass(r)
-	}
-	m := n.models[r.line.model]
-	n.drop(r)
-	r.bound, r.on = nil, d
-	r.compute, r.ready = m.prices[d.Class].Compute, n.now
-	if !m.here[d.ID] {
-		w := n.way(d)
-		w.freeAt = max(n.now+n.load(m, d), w.freeAt) + m.prices[d.Class].Swap
-		w.fetching++
-		r.ready = w.freeAt
-		m.here[d.ID], m.coming[d.ID], m.staged[d.Node] = true, true, true
-	} else if m.coming[d.ID] {
-		for _, h := range slices.Backward(d.held) {
-			if h.line.model == r.line.model {
-				r.ready = max(n.now, h.ready)
-			}
-		}
-	}
-	d.freeAt = max(n.now, d.freeAt, r.ready) + r.compute
-	d.held = append(d.held, r)
-	n.ticks++
-	d.since = n.ticks
-	n.served = append(n.served, r)
-	r.replica = r.line.f.on(d.Node)
-	r.replica.serving++
-	n.out = append(n.out, sched.Action{
-		Kind: sched.Dispatch, ID: r.id, Function: r.line.f.name, Replica: r.replica.ID, Device: d.ID,
-	})
-	return true
 }
