@@ -122,7 +122,7 @@ func (c *Config) complete() error {
 func open(ctx context.Context, config Config, d daemon) (_ *Runtime, err error) {
 	r := &Runtime{
 		config: config, daemon: d, replicas: map[string]*replica{},
-		records: records{d, config.Name}, gpus: newGPUs(config.GPUs), pulls: newPulls(d),
+		records: records{d, config.Name, config.Log}, gpus: newGPUs(config.GPUs), pulls: newPulls(d),
 	}
 	if r.lock, err = lockdir.Lock(config.Dir); err != nil {
 		return nil, err

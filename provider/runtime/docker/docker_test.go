@@ -171,8 +171,8 @@ func TestLeftByAKill(t *testing.T) {
 	leaves := await(t, r, "leaves", replicas(1))
 	// Killed between the new record and the removal of the former.
 	d.keepRecord = true
-	if err := r.Scale(t.Context(), f.Deployment.ID, 0); err == nil {
-		t.Error("a record that could not be removed is not mentioned")
+	if err := r.Scale(t.Context(), f.Deployment.ID, 0); err != nil {
+		t.Fatal(err)
 	}
 	d.keepRecord = false
 	if err := r.Close(); err != nil {
@@ -216,6 +216,42 @@ func TestLeftByAKill(t *testing.T) {
 		if labels[labelUID] == f.UID {
 			t.Errorf("record %s of a deleted function is left", name)
 		}
+	}
+}
+
+// TestChangeThatMayBeKept: after a change that was kept although it failed, the
+// next one counts.
+func TestChangeThatMayBeKept(t *testing.T) {
+	d, dir := newFakeDaemon(), t.TempDir()
+	r := openFake(t, d, dir)
+	create(t, r, deployment("f", 1))
+	id := deployment("f", 1).ID
+	d.lateRecord = true
+	if err := r.Scale(t.Context(), id, 5); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Scale: %v", err)
+	}
+	if err := r.Create(t.Context(), deployment("g", 1)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Create: %v", err)
+	}
+	d.lateRecord = false
+	if got := r.Snapshot().Functions[id].Desired; got != 1 {
+		t.Errorf("desired %d after a change that failed", got)
+	}
+	if err := r.Scale(t.Context(), id, 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r = openFake(t, d, dir)
+	if f := r.Snapshot().Functions[id]; f.Desired != 2 || len(r.Snapshot().Functions) != 1 {
+		t.Errorf("after a restart: %+v, and %d functions", f, len(r.Snapshot().Functions))
+	}
+	if err := r.Delete(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if len(d.records) != 0 {
+		t.Errorf("left: %v", d.records)
 	}
 }
 

@@ -34,6 +34,7 @@ type fakeDaemon struct {
 	count      int
 	failStart  error
 	keepRecord bool // RemoveRecord fails
+	lateRecord bool // SaveRecord does what it should, and fails
 }
 
 type fakeContainer struct {
@@ -177,7 +178,12 @@ func (d *fakeDaemon) Watch(ctx context.Context, _ string, listening func(), died
 func (d *fakeDaemon) SaveRecord(_ context.Context, name string, labels map[string]string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.records[name] = labels
+	if d.records[name] == nil { // the daemon does not change what is there
+		d.records[name] = labels
+	}
+	if d.lateRecord {
+		return context.DeadlineExceeded
+	}
 	return nil
 }
 

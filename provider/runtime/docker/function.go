@@ -21,8 +21,11 @@ type function struct {
 	id      runtime.ID
 	uid     string
 	actor   *reconcile.Function
-	record  *record // belongs to whoever has the turn; nil if deleted
 	sources atomic.Pointer[[]source]
+
+	// Belong to whoever has the turn.
+	record *record // nil if deleted
+	serial int     // of the last record that was written, or may have been
 
 	// All below belongs to the actor's goroutine.
 	finished []source // containers that ended, oldest first

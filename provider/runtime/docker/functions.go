@@ -32,8 +32,10 @@ func (r *Runtime) Create(ctx context.Context, d runtime.Deployment) error {
 		made := &record{
 			UID: uuid.NewString(), Serial: 1, Revision: 1, CreatedAt: time.Now().Round(0), Desired: d.Replicas, Deployment: d,
 		}
-		if err := r.records.save(ctx, made); err != nil {
-			return err
+		if err := r.records.save(ctx, made, nil); err != nil {
+			cleaning, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+			defer cancel()
+			return errors.Join(err, r.records.remove(cleaning, made.UID))
 		}
 		r.set.Add(r.newFunction(d.ID, made.UID, made).actor)
 		return nil
@@ -98,11 +100,12 @@ func (r *Runtime) change(ctx context.Context, id runtime.ID, edit func(*record) 
 			return fmt.Errorf("function %s: %w", id, runtime.ErrNotFound)
 		}
 		next := *f.record
-		next.Serial++
 		if err := edit(&next); err != nil {
 			return err
 		}
-		if err := r.records.save(ctx, &next); err != nil {
+		f.serial++
+		next.Serial = f.serial
+		if err := r.records.save(ctx, &next, f.record); err != nil {
 			return err
 		}
 		f.record = &next
@@ -136,6 +139,7 @@ func (r *Runtime) newFunction(id runtime.ID, uid string, rec *record) *function 
 	f.sources.Store(&[]source{})
 	want := &reconcile.Want{Deleted: true}
 	if rec != nil {
+		f.serial = rec.Serial
 		want = f.want(rec)
 	}
 	f.actor = r.set.NewFunction(id, uid, f, want)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -31,7 +32,7 @@ const (
 // record is what should run of a function.
 type record struct {
 	UID        string
-	Serial     int // counts all changes
+	Serial     int // grows with every change
 	Revision   int // counts updates
 	CreatedAt  time.Time
 	Desired    int
@@ -42,15 +43,17 @@ type record struct {
 type records struct {
 	daemon       daemon
 	installation string
+	log          *slog.Logger
 }
 
 func (s records) volume(uid string, serial int) string {
 	return s.installation + "-function-" + uid + "-" + strconv.Itoa(serial)
 }
 
-// save makes r the record of its function. Once it is written, the former is of
-// no account any more, whether it can be removed or not.
-func (s records) save(ctx context.Context, r *record) error {
+// save makes r the record of its function, in place of former, which is nil for a
+// new one. After an error r may have been written nevertheless: the next record
+// must have a higher serial.
+func (s records) save(ctx context.Context, r, former *record) error {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return err
@@ -63,8 +66,12 @@ func (s records) save(ctx context.Context, r *record) error {
 	if err != nil {
 		return fmt.Errorf("keep function %s: %w", r.Deployment.ID, err)
 	}
-	if r.Serial > 1 {
-		return s.daemon.RemoveRecord(ctx, s.volume(r.UID, r.Serial-1))
+	if former == nil {
+		return nil
+	}
+	// It is of no account any more. If it stays, it goes with the function.
+	if err := s.daemon.RemoveRecord(ctx, s.volume(former.UID, former.Serial)); err != nil {
+		s.log.Warn("the former record of a function stays", "function", r.Deployment.ID, "err", err)
 	}
 	return nil
 }
