@@ -10,9 +10,14 @@ import (
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
 )
 
-// drainDelay is how long a replica goes on after it is no longer shown, so that
-// whoever chose it a moment before reaches it.
-const drainDelay = 200 * time.Millisecond
+const (
+	// drainDelay is how long a replica goes on after it is no longer shown, so that
+	// whoever chose it a moment before reaches it.
+	drainDelay = 200 * time.Millisecond
+	// killRetry is the time after which a replica that could not be killed is
+	// killed again.
+	killRetry = 5 * time.Second
+)
 
 // Function is one deployed function, or a deleted one whose replicas still stop.
 type Function struct {
@@ -129,14 +134,28 @@ func (f *Function) step() time.Time {
 			return earliest(next, f.renewTokens(now))
 		}
 		for _, a := range actions {
-			if a.verb != start {
-				f.carryOut(a, now)
-			} else if !f.start(w) {
-				break // what failed for one is not tried for the others at once
+			if a.verb == start {
+				f.start(w)
+				break // it may have taken long: what has happened meanwhile comes first
 			}
+			f.carryOut(a, now)
 		}
+		f.show(desired)
+		f.catchUp()
 		if f.all.ctx.Err() != nil {
 			return time.Time{}
+		}
+	}
+}
+
+// catchUp does what was posted meanwhile.
+func (f *Function) catchUp() {
+	for {
+		select {
+		case do := <-f.events:
+			do()
+		default:
+			return
 		}
 	}
 }
@@ -161,11 +180,13 @@ func (f *Function) carryOut(a action, now time.Time) {
 			f.all.config.Log.Error("ask a replica to stop", "replica", r.info.ID, "err", err)
 		}
 	case kill:
-		r.phase = killed
 		f.all.config.Log.Warn("a replica did not stop in time and is killed", "replica", r.info.ID, "timeout", r.info.StopTimeout)
 		if err := r.Kill(); err != nil {
-			f.all.config.Log.Error("kill a replica", "replica", r.info.ID, "err", err)
+			f.all.config.Log.Error("kill a replica", "replica", r.info.ID, "err", err, "again_after", killRetry)
+			r.deadline = now.Add(killRetry)
+			return
 		}
+		r.phase = killed
 	}
 }
 
@@ -174,7 +195,7 @@ func (f *Function) leave(r *replica, now time.Time) {
 }
 
 // start starts a replica, or says why it cannot.
-func (f *Function) start(w *Want) bool {
+func (f *Function) start(w *Want) {
 	began := time.Now()
 	value, err := f.currentToken(w.Revision, began)
 	var r Replica
@@ -184,10 +205,9 @@ func (f *Function) start(w *Want) bool {
 	if err == nil {
 		f.all.config.Log.Info("replica started", "replica", r.Info().ID, "url", r.Info().URL)
 		f.take(r)
-		return true
+		return
 	}
 	f.notStarted(err, began)
-	return false
 }
 
 // notStarted says why a replica was not started, and when that is tried again.

@@ -19,9 +19,10 @@ import (
 
 // fakeReplica ends when it is told to.
 type fakeReplica struct {
-	info     Info
-	ended    chan string
-	stubborn bool // does not stop when asked to
+	info      Info
+	ended     chan string
+	stubborn  bool // does not stop when asked to
+	deathless int  // so many kills fail
 
 	mu    sync.Mutex
 	token string
@@ -37,6 +38,10 @@ func (r *fakeReplica) Terminate() error {
 }
 
 func (r *fakeReplica) Kill() error {
+	if r.deathless > 0 {
+		r.deathless--
+		return errors.New("nobody there to kill it")
+	}
 	r.ended <- "was killed"
 	return nil
 }
@@ -216,13 +221,19 @@ func TestEnds(t *testing.T) {
 		f.expect(t, "ended", nil, "exited with status 7 after 0s; restarted after 1s; the last line of its log: last words")
 		time.Sleep(time.Second)
 		f.expect(t, "restarted", []string{"r2"}, "")
+		f.replica(1).deathless = 2
 		f.set.Remove(function)
 		time.Sleep(drainDelay + time.Second)
 		synctest.Wait()
 		if f.isGone() {
 			t.Error("the function is gone before its replica has ended")
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute + killRetry)
+		synctest.Wait()
+		if f.isGone() {
+			t.Error("the function is gone although its replica cannot be killed")
+		}
+		time.Sleep(killRetry)
 		synctest.Wait()
 		if !f.isGone() {
 			t.Error("a replica that does not stop is not killed")
