@@ -80,11 +80,13 @@ type model struct {
 	bytes   int64
 	prices  []price // by class
 	fastest instant // compute on the fastest class
-	here    bitset  // devices that have it, or will
-	coming  bitset  // those of them that do not have it yet
-	staged  bitset  // nodes that have it in host memory
-	lines   []*line
-	users   int // requests
+	// leastMiss is what a miss costs on the best class, with nothing in its way.
+	leastMiss instant
+	here      bitset // devices that have it, or will
+	coming    bitset // those of them that do not have it yet
+	staged    bitset // nodes that have it in host memory
+	lines     []*line
+	users     int // requests
 }
 
 // price is one sched.Price.

@@ -1,6 +1,7 @@
 package locality
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -129,12 +130,12 @@ func (s *Scheduler) setPrices(now time.Time, e sched.Event) {
 	}
 	s.resize(m, e.Bytes)
 	m.prices = make([]price, len(s.classes))
-	m.fastest = 0
+	m.fastest, m.leastMiss = math.MaxInt64/2, math.MaxInt64/2
 	for _, p := range e.Prices {
-		m.prices[s.classes[p.Class]] = price{known: true, load: max(0, p.Load), swap: max(0, p.Swap), compute: max(0, p.Compute)}
-		if m.fastest == 0 || p.Compute < m.fastest {
-			m.fastest = max(0, p.Compute)
-		}
+		known := price{known: true, load: max(0, p.Load), swap: max(0, p.Swap), compute: max(0, p.Compute)}
+		m.prices[s.classes[p.Class]] = known
+		m.fastest = min(m.fastest, known.compute)
+		m.leastMiss = min(m.leastMiss, known.swap+known.compute)
 	}
 	for _, l := range slices.Clone(m.lines) {
 		s.relane(now, l.function)

@@ -2,6 +2,7 @@ package locality
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
@@ -101,11 +102,9 @@ func (n *naive) soonest(d *naiveDevice, hit bool) *naiveRequest {
 
 // judge notes that r will be too late, however soon it is served.
 func (n *naive) judge(r *naiveRequest) {
-	var fastest instant
+	fastest := instant(math.MaxInt64 / 2)
 	for _, p := range n.models[r.line.model].prices {
-		if fastest == 0 || p.Compute < fastest {
-			fastest = p.Compute
-		}
+		fastest = min(fastest, p.Compute)
 	}
 	if r.line.slo > 0 && !r.late && n.now+fastest > r.due {
 		r.late, r.due = true, max(r.due, r.arrived+n.cfg.Patience)

@@ -40,8 +40,12 @@ func (s *Scheduler) unqueue(r *request, served bool) {
 }
 
 func (s *Scheduler) unbind(r *request) {
-	r.device.bound.remove(r)
-	r.device.work -= r.compute
+	d := r.device
+	d.bound.remove(r)
+	d.work -= r.compute
+	if d.bound.len == 0 {
+		s.binders = slices.DeleteFunc(s.binders, func(o *device) bool { return o == d })
+	}
 	r.device = nil
 	s.boundTo--
 }
@@ -138,6 +142,9 @@ func (s *Scheduler) bind(r *request, d *device) {
 	r.stage, r.device, r.compute = bound, d, r.line.model.prices[d.class].compute
 	d.bound.push(r)
 	d.work += r.compute
+	if d.bound.len == 1 {
+		s.binders = append(s.binders, d)
+	}
 	s.boundTo++
 }
 

@@ -31,11 +31,12 @@ type Scheduler struct {
 
 	requests table
 	unused   []*request
-	waiting  int    // requests in lanes
-	boundTo  int    // requests bound to devices
-	binds    int    // in the present event
-	seq      uint64 // of the last arrival
-	ticks    uint64 // clock of device.since
+	waiting  int       // requests in lanes
+	boundTo  int       // requests bound to devices
+	binders  []*device // that requests are bound to
+	binds    int       // in the present event
+	seq      uint64    // of the last arrival
+	ticks    uint64    // clock of device.since
 }
 
 // avoidance of a replica that could not be reached.

@@ -5,12 +5,15 @@ package locality
 // model here; then the one due first of all. The two that may have the model
 // elsewhere, or nowhere, go to the cheapest of all devices, and are bound to it if
 // it has no room yet. A device that is left without work takes over what is bound
-// to another one, if it is done with it sooner.
+// to another one, if that is cheaper.
 type swap struct{}
 
 func (swap) serve(s *Scheduler, d *device) bool {
 	if r := d.bound.first; r != nil {
 		return s.give(r, d)
+	}
+	if s.waiting == 0 {
+		return s.give(s.takeOver(d), d)
 	}
 	r := s.overdue(d)
 	if r == nil {
@@ -47,18 +50,20 @@ const maxBinds = 4
 // have when its turn comes. Among equals the one that has had room longest is
 // taken. There always is one: d, which has room.
 func (s *Scheduler) cheapest(l *line, d *device) quote {
-	best := s.price(l.model, d)
-	for _, devices := range s.room {
-		for _, o := range devices {
-			if l.lane.mask.has(o.index) {
-				best = cheaper(best, s.price(l.model, o))
-			}
+	m := l.model
+	best := s.price(m, d)
+	for i, word := range m.here {
+		for word &= l.lane.mask[i]; word != 0; word &= word - 1 {
+			best = cheaper(best, s.price(m, s.devices[i*64+lowest(word)]))
 		}
 	}
-	for i, word := range l.model.here {
-		for word &= l.lane.mask[i]; word != 0; word &= word - 1 {
-			if o := s.devices[i*64+lowest(word)]; len(o.held) >= s.cfg.Credits {
-				best = cheaper(best, s.price(l.model, o))
+	if best.total() < m.leastMiss {
+		return best // no device that has to fetch it can do better
+	}
+	for _, devices := range s.room {
+		for _, o := range devices {
+			if l.lane.mask.has(o.index) && !m.here.has(o.index) {
+				best = cheaper(best, s.price(m, o))
 			}
 		}
 	}
@@ -76,19 +81,22 @@ func cheaper(a, b quote) quote {
 // nothing else to do, serves it; nil if none does. What was cheapest when it was
 // bound need not be so for ever.
 func (s *Scheduler) takeOver(d *device) *request {
-	if s.boundTo == 0 {
-		return nil
-	}
 	var best *request
 	var most instant
-	for _, b := range s.devices {
+	free := d.free(s.now)
+	for _, b := range s.binders {
 		done := max(s.now, b.freeAt)
 		for r := b.bound.first; r != nil; r = r.links[inLane].next {
 			done += r.compute
-			if !r.line.lane.mask.has(d.index) || !d.fits(r.line.model) {
+			m := r.line.model
+			// Most are found to gain nothing without looking closer.
+			if !m.here.has(d.index) && done-s.now <= m.leastMiss || done <= free+m.fastest {
 				continue
 			}
-			gain := done - s.now - s.price(r.line.model, d).total()
+			if !r.line.lane.mask.has(d.index) || !d.fits(m) {
+				continue
+			}
+			gain := done - s.now - s.price(m, d).total()
 			if gain > most || gain == most && best != nil && r.seq < best.seq {
 				best, most = r, gain
 			}
