@@ -95,6 +95,7 @@ var statusOf = []struct {
 	{store.ErrInvalid, http.StatusBadRequest},
 	{store.ErrMismatch, http.StatusBadRequest},
 	{store.ErrStale, http.StatusConflict},
+	{store.ErrGone, http.StatusForbidden},
 	{store.ErrNotFound, http.StatusServiceUnavailable}, // deleted since the offer
 	{store.ErrQuota, http.StatusInsufficientStorage},
 	{store.ErrFull, http.StatusInsufficientStorage},

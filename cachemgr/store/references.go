@@ -15,16 +15,34 @@ import (
 // offers its models again.
 const unusedLife = 10 * time.Minute
 
-// reference is what is kept of a set of references.
+// reference is a set of references.
 type reference struct {
-	Generation uint64    `json:"generation"`
-	At         time.Time `json:"at"`
+	Generation uint64            `json:"generation"`
+	At         time.Time         `json:"at"`
+	Functions  []api.FunctionRef `json:"functions"`
+
+	exists map[api.FunctionRef]bool
+}
+
+// index makes gone quick.
+func (r *reference) index() {
+	r.exists = make(map[api.FunctionRef]bool, len(r.Functions))
+	for _, f := range r.Functions {
+		r.exists[f] = true
+	}
+}
+
+// gone reports whether a function whose latest token was minted then has ceased
+// to exist. Without any set so far everything exists.
+func (r *reference) gone(f api.FunctionRef, minted time.Time) bool {
+	return !r.At.IsZero() && !r.exists[f] && !minted.After(r.At)
 }
 
 func (s *Store) readReferences() error {
 	var r reference
 	ok, err := s.readJSON(s.path("references.json"), &r, func() error { return nil })
 	if ok {
+		r.index()
 		s.refs = r
 	}
 	return err
@@ -45,6 +63,9 @@ type Dropped struct {
 // offer arrive does not matter, nor how long either was under way: a function
 // that came into being after the set was read is kept, and the next set has it.
 //
+// What is gone stays gone: it cannot register again with a token that is as old,
+// which a replica that is just ending might try.
+//
 // A generation before the present one is ErrStale, a set without its time
 // ErrInvalid. The same generation again is fine. Other errors: what could not be
 // written or deleted; the rest is done.
@@ -56,11 +77,10 @@ func (s *Store) SetReferences(ctx context.Context, refs api.References) (Dropped
 	if err := s.advance(ctx, refs); err != nil {
 		return d, err
 	}
-	exists := make(map[api.FunctionRef]bool, len(refs.Functions))
-	for _, f := range refs.Functions {
-		exists[f] = true
-	}
-	gone := func(r registration) bool { return !exists[r.Function] && !r.Minted.After(refs.At) }
+	s.mu.RLock()
+	now := s.refs
+	s.mu.RUnlock()
+	gone := func(r registration) bool { return now.gone(r.Function, r.Minted) }
 	var errs []error
 	for _, f := range s.matching(gone) {
 		dropped, err := s.forget(ctx, f, gone)
@@ -86,7 +106,8 @@ func (s *Store) advance(ctx context.Context, refs api.References) error {
 	if refs.Generation < old.Generation {
 		return fmt.Errorf("%w: generation %d, this node has generation %d", ErrStale, refs.Generation, old.Generation)
 	}
-	next := reference{Generation: refs.Generation, At: refs.At}
+	next := reference{Generation: refs.Generation, At: refs.At, Functions: refs.Functions}
+	next.index()
 	if err := s.writeJSON(s.path("references.json"), next); err != nil {
 		return fmt.Errorf("write references: %w", err)
 	}

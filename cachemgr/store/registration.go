@@ -166,7 +166,8 @@ func (s *Store) Register(ctx context.Context, f api.FunctionRef, minted time.Tim
 }
 
 // change replaces the models of a function by what decide, called with mu held,
-// makes of them, on disk before in memory.
+// makes of them, on disk before in memory. A set of references that comes
+// meanwhile finds the function if it was there before; else it is dropped here.
 func (s *Store) change(ctx context.Context, f api.FunctionRef, minted time.Time, decide func([]api.Offer) ([]api.Offer, error)) error {
 	release, err := s.changing.take(ctx, f)
 	if err != nil {
@@ -177,28 +178,40 @@ func (s *Store) change(ctx context.Context, f api.FunctionRef, minted time.Time,
 	s.mu.Lock()
 	old, existed := s.functions[f]
 	models, err := decide(old.Models)
+	if minted = later(old.Minted, minted); err == nil && s.refs.gone(f, minted) {
+		err = goneError(f)
+	}
 	if err != nil {
 		s.mu.Unlock()
 		return err
 	}
 	sortModels(models)
-	next := registration{Function: f, Minted: later(old.Minted, minted), Models: models}
+	next := registration{Function: f, Minted: minted, Models: models}
 	s.use(next.Models, 1) // from here on nobody deletes their files
 	s.mu.Unlock()
 
 	if !existed || !next.Minted.Equal(old.Minted) || !slices.Equal(next.Models, old.Models) {
-		err = s.writeJSON(s.functionPath(f), next)
+		if err = s.writeJSON(s.functionPath(f), next); err != nil {
+			err = fmt.Errorf("write registration: %w", err)
+		}
 	}
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err == nil && !existed && s.refs.gone(f, minted) {
+		err = errors.Join(goneError(f), os.Remove(s.functionPath(f)))
+	}
 	if err != nil {
 		s.use(next.Models, -1)
-		return fmt.Errorf("write registration: %w", err)
+		return err
 	}
 	s.use(old.Models, -1)
 	s.functions[f] = next
 	return nil
+}
+
+func goneError(f api.FunctionRef) error {
+	return fmt.Errorf("%s.%s: %w", f.Name, f.Namespace, ErrGone)
 }
 
 // forget drops a function, unless it turns out to exist after all.

@@ -30,6 +30,9 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrStale: a set of references older than the one that holds.
 	ErrStale = errors.New("stale references")
+	// ErrGone: the function was not among the last references, and its token is
+	// older than those.
+	ErrGone = errors.New("function does not exist any more")
 	// ErrLocked: another process has the folder open.
 	ErrLocked = errors.New("model store is in use by another process")
 )
