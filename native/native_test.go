@@ -53,6 +53,8 @@ func TestConformance(t *testing.T) {
 			writePlan(t, planSpec{seed: 1, weights: 100_000, inputs: 16, outputs: 8}),
 			writePlan(t, planSpec{seed: 2, weights: 300_000, inputs: 100, outputs: 10}),
 			writePlan(t, planSpec{seed: 3, weights: 60_001, inputs: 7, outputs: 1000, takes: 100 * time.Microsecond}),
+			// An input that goes to the device in parts.
+			writePlan(t, planSpec{seed: 5, weights: 80_000, inputs: 70_001, outputs: 9}),
 		},
 		Dynamic: dynamic,
 		Huge: &enginetest.HugeModel{Model: dynamic, Input: func(huge bool) []tensor.Tensor {

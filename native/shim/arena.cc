@@ -34,12 +34,20 @@ void Arena::back(Range& range, std::size_t bytes) {
   range.backed = bytes;
 }
 
-std::size_t Arena::mapNext(Range& range) {
-  const Granule& g = range.granules[range.next];
-  check(driver_, driver_.map(range.base + range.mapped, g.bytes, g.handle), "map device memory");
-  range.next++;
-  range.mapped += g.bytes;
-  return range.mapped;
+void Arena::mapNext(Range& range) { map(range, range.next + 1); }
+
+void Arena::mapRest(Range& range) { map(range, range.granules.size()); }
+
+// map makes the granules up to that number accessible.
+void Arena::map(Range& range, std::size_t granules) {
+  for (; range.next < granules; range.next++) {
+    const Granule& g = range.granules[range.next];
+    check(driver_, driver_.map(range.base + range.mapped, g.bytes, g.handle), "map device memory");
+    range.mapped += g.bytes;
+  }
+  if (range.open == range.mapped) return;
+  check(driver_, driver_.allow(range.base + range.open, range.mapped - range.open), "make device memory accessible");
+  range.open = range.mapped;
 }
 
 void Arena::unback(Range& range) {
@@ -48,13 +56,13 @@ void Arena::unback(Range& range) {
   }
   granules_.give(range.granules);
   range.granules.clear();
-  range.backed = range.mapped = range.next = 0;
+  range.backed = range.mapped = range.open = range.next = 0;
 }
 
 void Arena::grow(Range& range, std::size_t bytes) {
-  if (bytes <= range.mapped) return;
+  if (bytes <= range.open) return;
   if (bytes > range.backed) back(range, bytes);
-  while (range.mapped < range.backed) mapNext(range);
+  mapRest(range);
 }
 
 Address Arena::allocate(std::size_t bytes, std::size_t alignment) {
@@ -75,7 +83,7 @@ std::unique_ptr<Range> Arena::large(std::size_t bytes) {
       granules_.unclaim(bytes);
       check(driver_, code, "get memory from the device");
     }
-    range->bytes = range->reserved = range->backed = range->mapped = bytes;
+    range->bytes = range->reserved = range->backed = range->mapped = range->open = bytes;
     return range;
   }
   auto range = reserve(bytes);

@@ -18,7 +18,8 @@ struct Range {
   std::size_t bytes = 0;     // asked for
   std::size_t reserved = 0;  // of addresses
   std::size_t backed = 0;    // bytes of the granules
-  std::size_t mapped = 0;    // the begin of the range that is accessible
+  std::size_t mapped = 0;    // of them, from the begin of the range
+  std::size_t open = 0;      // bytes that are accessible, likewise
   std::vector<Granule> granules;
   std::size_t next = 0;  // granule to be mapped next
 };
@@ -48,12 +49,14 @@ class Arena {
   Range* find(Address at);
 
   // Ranges whose memory comes and goes, where remaps(). back takes granules for
-  // bytes in all; mapNext makes the next one accessible and returns where that
-  // part ends; unback gives everything back, and after a failure nothing.
+  // bytes in all; mapNext makes the next one accessible, and mapRest the others at
+  // once, which is cheaper than one by one; unback gives everything back, and
+  // after a failure nothing.
   std::unique_ptr<Range> reserve(std::size_t bytes);
   void unreserve(std::unique_ptr<Range> range) noexcept;
   void back(Range& range, std::size_t bytes);
-  std::size_t mapNext(Range& range);
+  void mapNext(Range& range);
+  void mapRest(Range& range);
   void unback(Range& range);
 
   // Makes at least bytes of the range accessible, beside what is there already.
@@ -66,6 +69,7 @@ class Arena {
   std::size_t spare() const;
 
  private:
+  void map(Range& range, std::size_t granules);
   std::unique_ptr<Range> large(std::size_t bytes);
   bool dropLarge(std::unique_ptr<Range> range) noexcept;
   Address small(std::size_t bytes, std::size_t alignment);

@@ -52,8 +52,9 @@ class Driver {
   [[nodiscard]] virtual Code unreserve(Address base, std::size_t bytes) = 0;
   [[nodiscard]] virtual Code create(Handle* handle, std::size_t bytes) = 0;
   [[nodiscard]] virtual Code release(Handle handle) = 0;
-  [[nodiscard]] virtual Code map(Address at, std::size_t bytes, Handle handle) = 0;  // makes it accessible too
-  [[nodiscard]] virtual Code unmap(Address at, std::size_t bytes) = 0;               // whole mappings only
+  [[nodiscard]] virtual Code map(Address at, std::size_t bytes, Handle handle) = 0;
+  [[nodiscard]] virtual Code allow(Address at, std::size_t bytes) = 0;  // makes mappings accessible
+  [[nodiscard]] virtual Code unmap(Address at, std::size_t bytes) = 0;  // whole mappings only
 
   // Plain memory, for devices without the above.
   [[nodiscard]] virtual Code alloc(Address* base, std::size_t bytes) = 0;

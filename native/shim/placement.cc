@@ -170,7 +170,8 @@ void Placement::swapIn() {
   }
 }
 
-// copyWeights maps a granule while the one before it is copied.
+// copyWeights begins to copy as soon as there is something to copy to, and maps
+// the rest meanwhile.
 void Placement::copyWeights() {
   if (weights_.empty()) return;
   Arena& arena = device_.arena();
@@ -179,18 +180,24 @@ void Placement::copyWeights() {
   {
     std::lock_guard<std::mutex> lane(device_.copyLane());
     for (const Weight& w : weights_) {
-      for (std::size_t done = 0; done < w.range->bytes;) {
-        const std::size_t end = w.range->mapped > done ? w.range->mapped : arena.mapNext(*w.range);
-        const std::size_t n = std::min(end, w.range->bytes) - done;
-        check(driver_, driver_.copyIn(w.range->base + done, image_.data() + w.at + done, n, device_.copyStream()),
-              "copy the weights");
-        done += n;
-      }
+      const std::size_t first = copyPart(w, 0);
+      arena.mapRest(*w.range);
+      copyPart(w, first);
     }
     check(driver_, driver_.record(copied_.get(), device_.copyStream()), "record an event");
   }
   check(driver_, driver_.wait(copied_.get()), "copy the weights");
   dirty_ = false;
+}
+
+// copyPart copies what can be copied from begin on, and returns where that ends.
+std::size_t Placement::copyPart(const Weight& w, std::size_t begin) {
+  const std::size_t end = std::min(w.range->open, w.range->bytes);
+  if (end <= begin) return begin;
+  check(driver_,
+        driver_.copyIn(w.range->base + begin, image_.data() + w.at + begin, end - begin, device_.copyStream()),
+        "copy the weights");
+  return end;
 }
 
 void Placement::evict() {

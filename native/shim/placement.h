@@ -50,13 +50,14 @@ class Placement {
   std::size_t outside();
   void swapIn();
   void copyWeights();
+  std::size_t copyPart(const Weight& w, std::size_t begin);
   void settle();
   void discard();
   void unmapWeights();
   Code unmapAll();
   void requireLoaded() const;
   void place(const gpushim_tensor* in, const gpushim_tensor* out);
-  void enqueue(Slot& slot, const gpushim_tensor* out);
+  void enqueue(Slot& slot, const gpushim_tensor* in, const gpushim_tensor* out);
 
   Device& device_;
   Driver& driver_;
@@ -76,7 +77,7 @@ class Placement {
   std::vector<Shape> inShapes_, outShapes_;
   std::vector<std::size_t> inAt_, outAt_;
   std::vector<Address> inAddresses_, outAddresses_;
-  std::size_t inBytes_ = 0, ioBytes_ = 0;
+  std::size_t ioBytes_ = 0;
 };
 
 }  // namespace gpushim

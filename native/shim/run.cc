@@ -7,6 +7,10 @@
 namespace gpushim {
 
 namespace {
+// Large inputs go to the device in parts, so that one is on its way while the
+// next is copied to pinned memory.
+constexpr std::size_t kPart = 128 << 10;
+
 std::size_t aligned(std::size_t n) { return (n + 255) / 256 * 256; }
 
 Shape shapeOf(const gpushim_tensor& t) {
@@ -48,14 +52,11 @@ void Placement::run(std::uint32_t number, const gpushim_tensor* in, const gpushi
     slot.staging = Pinned();
     slot.staging = Pinned(device_.host(), driver_, ioBytes_);
   }
-  for (std::size_t i = 0; i < inAt_.size(); i++) {
-    if (in[i].bytes > 0) std::memcpy(slot.staging.data() + inAt_[i], in[i].data, in[i].bytes);
-    inAddresses_[i] = io + inAt_[i];
-  }
+  for (std::size_t i = 0; i < inAt_.size(); i++) inAddresses_[i] = io + inAt_[i];
   for (std::size_t i = 0; i < outAt_.size(); i++) outAddresses_[i] = io + outAt_[i];
   slot.dirty = dirty_ = true;
   try {
-    enqueue(slot, out);
+    enqueue(slot, in, out);
     check(driver_, driver_.wait(ran_.get()), "run");
     slot.dirty = dirty_ = false;
   } catch (...) {
@@ -82,7 +83,6 @@ void Placement::place(const gpushim_tensor* in, const gpushim_tensor* out) {
     inAt_[i] = at;
     at += aligned(in[i].bytes);
   }
-  inBytes_ = at;
   program_->shapes(inShapes_.data(), outShapes_.data());
   for (std::size_t i = 0; i < outputs; i++) {
     const std::size_t bytes = tensorBytes(spec_.outputs[i].type, outShapes_[i]);
@@ -96,11 +96,17 @@ void Placement::place(const gpushim_tensor* in, const gpushim_tensor* out) {
 }
 
 // enqueue puts the run into the slot's stream, from host memory to host memory.
-void Placement::enqueue(Slot& slot, const gpushim_tensor* out) {
+void Placement::enqueue(Slot& slot, const gpushim_tensor* in, const gpushim_tensor* out) {
   const Stream stream = slot.stream.get();
-  const Address io = inAddresses_.empty() ? 0 : inAddresses_[0];
   const Address scratch = slot.scratch.fit(program_->scratchBytes());
-  if (inBytes_ > 0) check(driver_, driver_.copyIn(io, slot.staging.data(), inBytes_, stream), "copy the inputs");
+  for (std::size_t i = 0; i < inAt_.size(); i++) {
+    char* staged = slot.staging.data() + inAt_[i];
+    for (std::size_t done = 0; done < in[i].bytes; done += kPart) {
+      const std::size_t n = std::min<std::size_t>(kPart, in[i].bytes - done);
+      std::memcpy(staged + done, static_cast<const char*>(in[i].data) + done, n);
+      check(driver_, driver_.copyIn(inAddresses_[i] + done, staged + done, n, stream), "copy the inputs");
+    }
+  }
   program_->enqueue(inAddresses_.data(), outAddresses_.data(), scratch, stream);
   for (std::size_t i = 0; i < outAt_.size(); i++) {
     if (out[i].data == nullptr || out[i].bytes == 0) continue;

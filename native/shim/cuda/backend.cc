@@ -26,12 +26,12 @@ class CudaBackend : public Backend {
     info.id = d.id();
     info.name = d.name();
     info.unified = d.integrated();
-    // 64, 16 and 2 MiB on the GPUs of today: one mapping costs about 20
-    // microseconds, so a model of any size takes at most some fifteen beside its
-    // large ones.
+    if (!d.remaps()) return info;
+    // 64 to 2 MiB on the GPUs of today. One mapping costs about 20 microseconds:
+    // with these sizes a model takes at most five beside its large ones.
     const std::size_t g = d.granularity();
-    if (d.remaps()) info.granules = {32 * g, 8 * g, g};
-    if (d.remaps()) info.small = g / 2;
+    info.granules = {32 * g, 16 * g, 8 * g, 4 * g, 2 * g, g};
+    info.small = g / 2;
     return info;
   }
 

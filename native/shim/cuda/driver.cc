@@ -145,15 +145,10 @@ Code CudaDriver::create(Handle* handle, std::size_t bytes) {
 Code CudaDriver::release(Handle handle) { return came(cuda_.cuMemRelease(handle)); }
 
 Code CudaDriver::map(Address at, std::size_t bytes, Handle handle) {
-  Code code = came(cuda_.cuMemMap(at, bytes, 0, handle, 0));
-  if (code != Code::ok) return code;
-  code = came(cuda_.cuMemSetAccess(at, bytes, &access_, 1));
-  if (code == Code::ok) return code;
-  const std::string reason = lastErrorText;
-  (void)cuda_.cuMemUnmap(at, bytes);
-  lastErrorText = reason;
-  return code;
+  return came(cuda_.cuMemMap(at, bytes, 0, handle, 0));
 }
+
+Code CudaDriver::allow(Address at, std::size_t bytes) { return came(cuda_.cuMemSetAccess(at, bytes, &access_, 1)); }
 
 Code CudaDriver::unmap(Address at, std::size_t bytes) { return came(cuda_.cuMemUnmap(at, bytes)); }
 

@@ -51,6 +51,7 @@ class CudaDriver : public Driver {
   Code create(Handle* handle, std::size_t bytes) override;
   Code release(Handle handle) override;
   Code map(Address at, std::size_t bytes, Handle handle) override;
+  Code allow(Address at, std::size_t bytes) override;
   Code unmap(Address at, std::size_t bytes) override;
   Code alloc(Address* base, std::size_t bytes) override;
   Code free(Address base) override;

@@ -148,8 +148,23 @@ Code DoubleDriver::map(Address at, std::size_t bytes, Handle handle) {
   void* p = mmap(pointer(at), bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, it->second.fd, 0);
   if (p == MAP_FAILED) misuse("the host cannot map");
   std::memset(p, kPoisonNew, bytes);
+  mprotect(p, bytes, PROT_NONE);
   it->second.mapped = true;
-  mappings_[at] = {bytes, handle};
+  mappings_[at] = {bytes, handle, false};
+  return Code::ok;
+}
+
+Code DoubleDriver::allow(Address at, std::size_t bytes) {
+  if (Code c = begin("allow"); c != Code::ok) return c;
+  std::lock_guard<std::mutex> lock(mutex_);
+  const Address end = at + bytes;
+  for (auto it = mappings_.find(at); at < end; ++it) {
+    must(it != mappings_.end() && it->first == at, "what is not mapped is made accessible");
+    mprotect(pointer(at), it->second.bytes, PROT_READ | PROT_WRITE);
+    it->second.allowed = true;
+    at += it->second.bytes;
+  }
+  must(at == end, "a part of a mapping is made accessible");
   return Code::ok;
 }
 
@@ -161,6 +176,7 @@ Code DoubleDriver::unmap(Address at, std::size_t bytes) {
   must(it != mappings_.end() && it->second.handle != 0, "what is not mapped is unmapped");
   for (Address end = at + bytes; it != mappings_.end() && it->first < end;) {
     must(it->first + it->second.bytes <= end, "a part of a mapping is unmapped");
+    mprotect(pointer(it->first), it->second.bytes, PROT_READ | PROT_WRITE);
     std::memset(pointer(it->first), kPoisonUnmapped, it->second.bytes);
     physical_[it->second.handle].mapped = false;
     it = mappings_.erase(it);
@@ -178,7 +194,7 @@ Code DoubleDriver::alloc(Address* base, std::size_t bytes) {
   if (p == MAP_FAILED) misuse("the host has no memory for the double");
   std::memset(p, kPoisonNew, bytes);
   *base = reinterpret_cast<Address>(p);
-  mappings_[*base] = {bytes, 0};
+  mappings_[*base] = {bytes, 0, true};
   held_.plain += bytes;
   return Code::ok;
 }

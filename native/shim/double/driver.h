@@ -59,6 +59,7 @@ class DoubleDriver : public Driver {
   Code create(Handle* handle, std::size_t bytes) override;
   Code release(Handle handle) override;
   Code map(Address at, std::size_t bytes, Handle handle) override;
+  Code allow(Address at, std::size_t bytes) override;
   Code unmap(Address at, std::size_t bytes) override;
   Code alloc(Address* base, std::size_t bytes) override;
   Code free(Address base) override;
@@ -85,6 +86,7 @@ class DoubleDriver : public Driver {
   struct Mapping {
     std::size_t bytes;
     Handle handle;  // 0: plain memory
+    bool allowed;
   };
   struct Operation {
     std::vector<Touch> touches;

@@ -123,7 +123,7 @@ bool DoubleDriver::accessible(Address at, std::size_t bytes) const {
     auto it = mappings_.upper_bound(at);
     if (it == mappings_.begin()) return false;
     --it;
-    if (it->first + it->second.bytes <= at) return false;
+    if (it->first + it->second.bytes <= at || !it->second.allowed) return false;
     at = it->first + it->second.bytes;
   }
   return true;

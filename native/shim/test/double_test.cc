@@ -13,6 +13,7 @@ class DoubleDeathTest : public ::testing::Test {
     ASSERT_EQ(driver.reserve(&base, 4 * g), Code::ok);
     ASSERT_EQ(driver.create(&handle, g), Code::ok);
     ASSERT_EQ(driver.map(base, g, handle), Code::ok);
+    ASSERT_EQ(driver.allow(base, g), Code::ok);
     ASSERT_EQ(driver.createStream(&stream), Code::ok);
     ASSERT_EQ(driver.createStream(&other), Code::ok);
   }
@@ -52,6 +53,13 @@ TEST_F(DoubleDeathTest, KernelOnUnmappedMemory) {
   EXPECT_DEATH((void)busy(stream, base + g, false), "not mapped");
 }
 
+TEST_F(DoubleDeathTest, KernelOnMemoryThatIsNotAccessible) {
+  Handle second = 0;
+  ASSERT_EQ(driver.create(&second, g), Code::ok);
+  ASSERT_EQ(driver.map(base + g, g, second), Code::ok);
+  EXPECT_DEATH((void)busy(stream, base + g, false), "not mapped");
+}
+
 TEST_F(DoubleDeathTest, CopyFromMemoryThatIsNotPinned) {
   char local[16] = {};
   EXPECT_DEATH((void)driver.copyIn(base, local, sizeof local, stream), "not pinned");
@@ -76,6 +84,7 @@ TEST_F(DoubleDeathTest, MemoryIsPoisonedWhenUnmapped) {
   std::memset(reinterpret_cast<void*>(base), 7, g);
   ASSERT_EQ(driver.unmap(base, g), Code::ok);
   ASSERT_EQ(driver.map(base, g, handle), Code::ok);
+  ASSERT_EQ(driver.allow(base, g), Code::ok);
   EXPECT_NE(*reinterpret_cast<char*>(base), 7);
 }
 
