@@ -102,14 +102,15 @@ $(BIN)/faas-gpu-demo: $(SOURCES) | check-tools
 $(SHIMS)/docker: $(SOURCES) | check-tools
 	@echo "build docker"; CGO_ENABLED=0 go build -trimpath -o $@ ./stack/docker
 
+# Where it may, it installs what a machine for Go programs does not have.
 check-native-tools:
-	@for tool in cmake g++; do \
-	   command -v $$tool >/dev/null || { echo "make: $$tool is needed and not on the PATH (Debian: apt-get install cmake g++ libgtest-dev)" >&2; exit 1; }; \
-	 done
-	@[ -e /usr/include/gtest/gtest.h ] || [ -e /usr/local/include/gtest/gtest.h ] || \
-	 { echo "make: GoogleTest is needed (Debian: apt-get install libgtest-dev)" >&2; exit 1; }
+	@need=; for tool in cmake g++ cargo; do command -v $$tool >/dev/null || need="$$need $$tool"; done; \
+	 [ -e /usr/include/gtest/gtest.h ] || [ -e /usr/local/include/gtest/gtest.h ] || need="$$need libgtest-dev"; \
+	 [ -z "$$need" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "install$$need" && \
+	   apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends$$need >/dev/null; } || \
+	 { echo "make: needed for the GPU shim and its tests:$$need (Debian: apt-get install$$need)" >&2; exit 1; }
 
-$(GPU_HEADERS)/tensorrt/NvInfer.h: stack/deps/gpu-headers.sh | check-tools
+$(GPU_HEADERS)/tensorrt/NvInfer.h: stack/deps/gpu-headers.sh | check-tools check-native-tools
 	@echo "install the headers of TensorRT and CUDA"; sh stack/deps/gpu-headers.sh $(GPU_HEADERS) && touch $@
 
 $(NATIVE)/built: $(NATIVE_SOURCES) $(GPU_HEADERS)/tensorrt/NvInfer.h | check-native-tools
