@@ -16,6 +16,8 @@ export FAAS_GPU_WATCHDOG := $(BIN)/fwatchdog
 # The real gateway, with its assets beside it, for one test.
 export GATEWAY           := $(BUILD)/gateway/gateway
 export tools_path        := $(SHIMS):$(BIN)
+# Says what was skipped and why, which go test keeps to itself.
+GOTESTSUM                := $(BIN)/gotestsum
 # A Python with Triton's client, for one test.
 TRITON_CLIENT            := $(BUILD)/triton-client/installed
 export TRITON_PYTHON     := $(BUILD)/triton-client/bin/python
@@ -64,8 +66,8 @@ lint:
 	 [ -z "$$unformatted" ] || { echo "not formatted (gofmt -w):" $$unformatted >&2; exit 1; }
 	@echo "go vet"; go vet ./...
 
-unit: build deps $(NATIVE)/built $(TRITON_CLIENT) $(GATEWAY)
-	@echo "go test -race"; go test -race -timeout 5m ./...
+unit: build deps $(NATIVE)/built $(TRITON_CLIENT) $(GATEWAY) $(GOTESTSUM)
+	@echo "go test -race"; $(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 5m ./...
 
 test-ui: build deps $(GATEWAY) ## Click through the OpenFaaS page with Chromium, which Debian's packages have; pictures in .build/artifacts
 	@command -v chromium >/dev/null || { echo "install Chromium"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }
@@ -132,6 +134,9 @@ $(NATIVE)/tested: $(NATIVE)/built
 
 $(ONNXRUNTIME_LIB): stack/deps/onnxruntime.sh | check-tools
 	@echo "install ONNX Runtime"; sh stack/deps/onnxruntime.sh $(@D) && touch $@
+
+$(GOTESTSUM): stack/tools/gotestsum/go.mod stack/tools/gotestsum/go.sum | check-tools
+	@mkdir -p $(@D) && cd stack/tools/gotestsum && CGO_ENABLED=0 go build -mod=mod -trimpath -o $@ gotest.tools/gotestsum
 
 $(GATEWAY): stack/tools/gateway/go.mod stack/tools/gateway/go.sum | check-tools
 	@echo "build the OpenFaaS gateway"; \
