@@ -14,18 +14,18 @@ import (
 // of them.
 func (c *call) bind(in, out []tensor.Tensor) error {
 	spec := &c.staged.spec
-	if err := everyName("input", in, spec.Inputs); err != nil {
+	if err := engine.CheckNames("input", in, spec.Inputs); err != nil {
 		return err
 	}
-	if err := everyName("output", out, spec.Outputs); err != nil {
+	if err := engine.CheckNames("output", out, spec.Outputs); err != nil {
 		return err
 	}
 	for i, want := range spec.Inputs {
 		at := slices.IndexFunc(in, func(t tensor.Tensor) bool { return t.Name == want.Name })
 		if at < 0 {
-			return fmt.Errorf("%w: input %q is missing; the model takes %s", engine.ErrBadInput, want.Name, names(spec.Inputs))
+			return fmt.Errorf("%w: input %q is missing; the model takes %s", engine.ErrBadInput, want.Name, engine.Names(spec.Inputs))
 		}
-		if err := fits("input", in[at], want); err != nil {
+		if err := engine.CheckTensor("input", in[at], want); err != nil {
 			return err
 		}
 		if err := c.unify(c.staged.model.Inputs[i], in[at].Shape); err != nil {
@@ -50,7 +50,7 @@ func (c *call) bindOutput(i int, want tensor.Spec, out []tensor.Tensor, allocate
 	s := &c.out[i]
 	s.asked, s.at = at >= 0, at
 	if s.asked && out[at].Data != nil {
-		if err := fits("output", out[at], want); err != nil {
+		if err := engine.CheckTensor("output", out[at], want); err != nil {
 			return err
 		}
 		s.data, s.shape = out[at].Data, out[at].Shape
@@ -69,42 +69,6 @@ func (c *call) bindOutput(i int, want tensor.Spec, out []tensor.Tensor, allocate
 		return tooMuchOutput(*allocated, c.staged.engine.maxOutput)
 	}
 	s.data, s.shape = make([]byte, n), shape
-	return nil
-}
-
-// everyName checks that each tensor given is one of the model's, once.
-func everyName(what string, given []tensor.Tensor, known []tensor.Spec) error {
-	for i, t := range given {
-		if !slices.ContainsFunc(known, func(s tensor.Spec) bool { return s.Name == t.Name }) {
-			return fmt.Errorf("%w: there is no %s %q; the model has %s", engine.ErrBadInput, what, t.Name, names(known))
-		}
-		if slices.ContainsFunc(given[:i], func(o tensor.Tensor) bool { return o.Name == t.Name }) {
-			return fmt.Errorf("%w: %s %q is given twice", engine.ErrBadInput, what, t.Name)
-		}
-	}
-	return nil
-}
-
-func names(specs []tensor.Spec) string {
-	list := make([]string, len(specs))
-	for i, s := range specs {
-		list[i] = s.Name
-	}
-	return fmt.Sprintf("%q", list)
-}
-
-// fits checks a tensor that comes with data.
-func fits(what string, t tensor.Tensor, want tensor.Spec) error {
-	switch n, err := tensor.ByteSize(want.Datatype, t.Shape); {
-	case t.Datatype != want.Datatype:
-		return fmt.Errorf("%w: %s %q is %s, and the model has %s", engine.ErrBadInput, what, t.Name, t.Datatype, want.Datatype)
-	case !want.Fits(t.Shape):
-		return fmt.Errorf("%w: %s %q has the shape %v, and the model has %v", engine.ErrBadInput, what, t.Name, t.Shape, want.Shape)
-	case err != nil:
-		return fmt.Errorf("%w: %s %q: %w", engine.ErrBadInput, what, t.Name, err)
-	case n != int64(len(t.Data)):
-		return fmt.Errorf("%w: %s %q has %d bytes; %s of shape %v takes %d", engine.ErrBadInput, what, t.Name, len(t.Data), t.Datatype, t.Shape, n)
-	}
 	return nil
 }
 
