@@ -115,6 +115,8 @@ func (n *naive) step(now time.Time, e sched.Event) []sched.Action {
 		n.setReplicas(now, e)
 	case sched.Removed:
 		n.removed(now, e)
+	case sched.Tick: // the alarms are the plain scheduler's
+		n.plain(now, e)
 	case sched.Devices:
 		n.setDevices(e.Devices)
 	case sched.Prices:

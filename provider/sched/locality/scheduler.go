@@ -101,6 +101,8 @@ func (s *Scheduler) Step(now time.Time, e sched.Event, actions []sched.Action) [
 		s.setReplicas(now, e)
 	case sched.Removed:
 		s.removeFunction(now, e)
+	case sched.Tick: // the alarms are the plain scheduler's
+		s.plain(now, e)
 	case sched.Devices:
 		s.setDevices(now, e.Devices)
 	case sched.Prices:
