@@ -16,6 +16,7 @@ import (
 	"github.com/openfaas/faas-provider/types"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/stack/lab"
 )
 
@@ -151,7 +152,7 @@ func (t *tally) count(a *lab.Answer, err error, want []byte) {
 		t.reasons[fmt.Sprintf("%.120s", err)]++
 	case a.Status == 200 && bytes.Equal(a.Body, want):
 		t.ok++
-		t.cache[a.Header.Get("X-Faas-Gpu-Cache")]++
+		t.cache[a.Header.Get(api.HeaderCache)]++
 	case a.Status == 200:
 		t.wrong++
 	case a.Status >= 502 && a.Status <= 504 && len(bytes.TrimSpace(a.Body)) > 0:
@@ -212,7 +213,7 @@ func (c *churnBench) mix(ctx context.Context) error {
 	for k, v := range map[string]any{
 		"requests": c.requests, "ok": t.ok, "wrong_outputs": t.wrong,
 		"failed_explained": t.explained, "failed_unexplained": t.unexplained,
-		"hits": t.cache["hit"], "swaps": t.cache["swap"], "loads": t.cache["load"],
+		"hits": t.cache[api.CacheHit], "swaps": t.cache[api.CacheSwap], "loads": t.cache[api.CacheLoad],
 		"requests_per_s": to1(float64(c.requests) / time.Since(began).Seconds()),
 	} {
 		c.figures[k] = v
@@ -263,11 +264,7 @@ func (c *churnBench) removeAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		held = status.Host.Used
-		for _, d := range status.Devices {
-			held += d.Resident + d.Loading + d.Draining + d.Residual
-		}
-		if held != 0 {
+		if held = lab.Held(status); held != 0 {
 			return fmt.Errorf("%d bytes are still held", held)
 		}
 		return nil

@@ -68,11 +68,7 @@ func TestNothingIsLeft(t *testing.T) {
 
 // nothingHeld is nil if a node holds no model and no bytes.
 func nothingHeld(s *api.NodeStatus) error {
-	held := s.Host.Used
-	for _, d := range s.Devices {
-		held += d.Resident + d.Loading + d.Draining + d.Residual
-	}
-	if held != 0 || len(s.Models) != 0 {
+	if held := lab.Held(s); held != 0 || len(s.Models) != 0 {
 		return fmt.Errorf("%d bytes and %d models are held", held, len(s.Models))
 	}
 	return nil

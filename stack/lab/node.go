@@ -38,3 +38,13 @@ func (l *Lab) NodeStatus(ctx context.Context) (*api.NodeStatus, error) {
 	}
 	return nil, err
 }
+
+// Held is how many bytes a node counts for models, in host memory and on all
+// devices.
+func Held(s *api.NodeStatus) int64 {
+	held := s.Host.Used
+	for _, d := range s.Devices {
+		held += d.Resident + d.Loading + d.Draining + d.Residual
+	}
+	return held
+}
