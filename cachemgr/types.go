@@ -27,8 +27,13 @@ type Request struct {
 	// since then counts as one that came from disk, also where a call of Spec
 	// opened it.
 	Arrived time.Time
-	In      []tensor.Tensor
-	Out     []tensor.Tensor // see engine.Instance.Run: results are written here
+	// Function asks, as "name.namespace"; attainment is counted and balanced by it.
+	Function string
+	// SLO is how soon after Arrived the answer should be there, zero for no
+	// objective.
+	SLO time.Duration
+	In  []tensor.Tensor
+	Out []tensor.Tensor // see engine.Instance.Run: results are written here
 }
 
 // Result tells how a request was served.

@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -70,10 +69,8 @@ func (o Offer) Check() error {
 
 // Check reports what is wrong with a model.yaml.
 func (c ModelConfig) Check() error {
-	if c.SLO != "" {
-		if d, err := time.ParseDuration(c.SLO); err != nil || d <= 0 {
-			return fmt.Errorf("slo %.40q is not a duration like 80ms", c.SLO)
-		}
+	if _, err := c.Objective(); err != nil {
+		return err
 	}
 	switch {
 	case !(c.Accuracy >= 0 && c.Accuracy <= 1):

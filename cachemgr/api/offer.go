@@ -1,5 +1,10 @@
 package api
 
+import (
+	"fmt"
+	"time"
+)
+
 // OfferRequest is what a watchdog says at start, and again whenever the cache
 // manager's epoch has changed: the full set of its function's models.
 type OfferRequest struct {
@@ -24,6 +29,18 @@ type ModelConfig struct {
 	Accuracy float64 `json:"accuracy,omitempty" yaml:"accuracy"` // 0 to 1, as measured by the owner
 	MaxBatch int     `json:"max_batch,omitempty" yaml:"max_batch"`
 	Fallback string  `json:"fallback,omitempty" yaml:"fallback"` // "cpu", "wait", "refuse"
+}
+
+// Objective is the SLO as a duration, zero where there is none.
+func (c ModelConfig) Objective() (time.Duration, error) {
+	if c.SLO == "" {
+		return 0, nil
+	}
+	slo, err := time.ParseDuration(c.SLO)
+	if err != nil || slo <= 0 {
+		return 0, fmt.Errorf(`slo %.40q is not a duration such as "80ms"`, c.SLO)
+	}
+	return slo, nil
 }
 
 // OfferResponse answers every offer, in order.

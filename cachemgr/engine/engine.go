@@ -61,6 +61,15 @@ type Engine interface {
 	Close() error
 }
 
+// Pinner is an Engine whose devices copy straight from and to host memory that was
+// pinned for them. Other memory may be given to Run as well; it costs a copy.
+type Pinner interface {
+	// Pin makes b such memory until unpin is called. b is not memory of the Go
+	// heap: it is mapped, and stays so until unpin has returned, which is called
+	// only when no Run uses it. ErrNoMemory: the system does not pin that much.
+	Pin(b []byte) (unpin func(), err error)
+}
+
 // Staged is a model in host memory. Its methods may be called at the same time,
 // except Close, which may be called only when no Instance of it is open.
 type Staged interface {

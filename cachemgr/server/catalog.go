@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
@@ -41,7 +42,9 @@ type names interface {
 type entry struct {
 	function api.FunctionRef
 	offer    api.Offer
-	number   int64 // of the version
+	number   int64  // of the version
+	caller   string // the function, as cachemgr.Request has it
+	slo      time.Duration
 	file     *file
 	stats    *stats
 }
@@ -127,6 +130,10 @@ func (c *catalog) entry(ref api.FunctionRef, o api.Offer) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	slo, err := o.Config.Objective()
+	if err != nil {
+		return nil, err
+	}
 	path, err := c.names.Path(o.Digest)
 	if err != nil {
 		return nil, err
@@ -146,7 +153,8 @@ func (c *catalog) entry(ref api.FunctionRef, o api.Offer) (*entry, error) {
 		c.files[o.Digest] = f
 		c.mu.Unlock()
 	}
-	return &entry{function: ref, offer: o, number: number, file: f, stats: c.statsFor(ref, o.Name, o.Version)}, nil
+	return &entry{function: ref, offer: o, number: number, caller: ref.Name + "." + ref.Namespace, slo: slo, file: f,
+		stats: c.statsFor(ref, o.Name, o.Version)}, nil
 }
 
 // shortDigest is a digest for people: its algorithm and first 12 digits.

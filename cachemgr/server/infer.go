@@ -70,7 +70,11 @@ func (c *call) serve(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithDeadline(r.Context(), c.arrived.Add(limit))
 	defer cancel()
 	defer func() { c.outputs.release() }()
-	if err := c.run(ctx, engine.DeviceID(r.Header.Get(api.HeaderDeviceHint))); err != nil {
+	slo, err := c.slo(r.Header)
+	if err != nil {
+		return err
+	}
+	if err := c.run(ctx, engine.DeviceID(r.Header.Get(api.HeaderDeviceHint)), slo); err != nil {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return fmt.Errorf("model %q: no answer within %v: %w", c.entry.offer.Name, limit, err)
 		}
@@ -80,7 +84,7 @@ func (c *call) serve(w http.ResponseWriter, r *http.Request) error {
 }
 
 // run computes; ctx ends it.
-func (c *call) run(ctx context.Context, hint engine.DeviceID) (err error) {
+func (c *call) run(ctx context.Context, hint engine.DeviceID, slo time.Duration) (err error) {
 	begin := time.Now()
 	if c.spec, err = c.server.specOf(ctx, c.entry.file); err != nil {
 		return err
@@ -99,11 +103,13 @@ func (c *call) run(ctx context.Context, hint engine.DeviceID) (err error) {
 	c.outputs = newOutputs(c.spec, picked, c.server.codec.Buffers.Get(int(room)))
 	c.timing.input = time.Since(c.arrived) - read
 	c.result, err = c.server.manager.Infer(ctx, cachemgr.Request{
-		Digest:  c.entry.offer.Digest,
-		Device:  hint,
-		Arrived: c.arrived,
-		In:      c.request.Inputs,
-		Out:     c.outputs.tensors,
+		Digest:   c.entry.offer.Digest,
+		Device:   hint,
+		Arrived:  c.arrived,
+		Function: c.entry.caller,
+		SLO:      slo,
+		In:       c.request.Inputs,
+		Out:      c.outputs.tensors,
 	})
 	if err != nil {
 		return err
@@ -168,6 +174,19 @@ func (c *call) setHeaders(h http.Header, m *oip.Message) {
 	set(api.HeaderDevice, string(c.result.Device))
 	set(api.HeaderEngine, c.result.Engine)
 	set(api.HeaderTiming, api.Timing{Queue: c.timing.queue, Swap: c.timing.swap, Compute: c.timing.compute}.Format())
+}
+
+// slo is the latency objective of the request: the caller's, or else the model's.
+func (c *call) slo(h http.Header) (time.Duration, error) {
+	v := h.Get(api.HeaderSLO)
+	if v == "" {
+		return c.entry.slo, nil
+	}
+	slo, err := time.ParseDuration(v)
+	if err != nil || slo < 0 {
+		return 0, fmt.Errorf(`%w: %s is %q, not a duration such as "80ms"`, errBadRequest, api.HeaderSLO, v)
+	}
+	return slo, nil
 }
 
 // timeLeft is how long a request may take: the limit, or what the caller still
