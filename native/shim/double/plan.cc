@@ -2,7 +2,6 @@
 
 #include <cstring>
 #include <random>
-#include <vector>
 
 namespace gpushim {
 
@@ -12,11 +11,9 @@ std::uint64_t planChecksum(const void* data, std::size_t bytes) {
   return h;
 }
 
-std::string makePlan(PlanHeader header, std::uint64_t seed) {
+std::string makePlan(PlanHeader header, const std::vector<float>& weights) {
   std::memcpy(header.magic, kPlanMagic, sizeof header.magic);
-  std::mt19937_64 random(seed);
-  std::vector<float> weights(header.weights);
-  for (float& w : weights) w = float(random() % 2001) / 1000 - 1;
+  header.weights = weights.size();
   std::string plan(sizeof header + weights.size() * sizeof(float), '\0');
   std::memcpy(&plan[sizeof header], weights.data(), weights.size() * sizeof(float));
   std::memcpy(&plan[0], &header, sizeof header);
@@ -24,6 +21,13 @@ std::string makePlan(PlanHeader header, std::uint64_t seed) {
   header.checksum = planChecksum(plan.data() + skip, plan.size() - skip);
   std::memcpy(&plan[0], &header, sizeof header);
   return plan;
+}
+
+std::string makePlan(PlanHeader header, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::vector<float> weights(header.weights);
+  for (float& w : weights) w = float(random() % 2001) / 1000 - 1;
+  return makePlan(header, weights);
 }
 
 }  // namespace gpushim

@@ -39,6 +39,7 @@ class DoubleProgram : public Program {
 
  private:
   std::size_t rows() const { return std::max<std::size_t>(1, header_.maxBatch); }
+  bool scale() const { return (header_.flags & kPlanScale) != 0; }
   void upload(const Block& block, const void* from);
   void compute(const float* x, float* y, float* total, float* scratch, std::size_t rows);
 
@@ -65,8 +66,9 @@ TensorInfo tensor(const char* name, std::uint32_t maxBatch, std::uint32_t n) {
 
 DoubleProgram::DoubleProgram(DoubleDriver& driver, Memory& memory, const PlanHeader& header, const float* weights)
     : driver_(driver), memory_(memory), header_(header) {
-  spec_.inputs = {tensor("x", header.maxBatch, header.inputs)};
-  spec_.outputs = {tensor("y", header.maxBatch, header.outputs), tensor("total", header.maxBatch, 1)};
+  spec_.inputs = {tensor(scale() ? "input" : "x", header.maxBatch, header.inputs)};
+  spec_.outputs = {tensor(scale() ? "output" : "y", header.maxBatch, header.outputs)};
+  if (!scale()) spec_.outputs.push_back(tensor("total", header.maxBatch, 1));
   spec_.maxBatch = header.maxBatch;
   spec_.inputBytes = rows() * header.inputs * sizeof(float);
   spec_.outputBytes = rows() * (header.outputs + 1) * sizeof(float);
@@ -94,9 +96,9 @@ void DoubleProgram::shapes(const Shape* inputs, Shape* outputs) {
   const Shape& want = spec_.inputs[0].shape;
   bool fits = x.rank == want.rank && x.dims[x.rank - 1] == header_.inputs;
   fits = fits && (header_.maxBatch == 0 || (x.dims[0] >= 1 && x.dims[0] <= header_.maxBatch));
-  if (!fits) throw Failure(Code::badInput, "the plan was not built for this shape of \"x\"");
+  if (!fits) throw Failure(Code::badInput, "the plan was not built for this shape of \"" + spec_.inputs[0].name + "\"");
   batch_ = header_.maxBatch == 0 ? 1 : std::size_t(x.dims[0]);
-  for (int i = 0; i < 2; i++) {
+  for (std::size_t i = 0; i < spec_.outputs.size(); i++) {
     outputs[i] = spec_.outputs[i].shape;
     if (header_.maxBatch > 0) outputs[i].dims[0] = x.dims[0];
   }
@@ -106,13 +108,13 @@ void DoubleProgram::enqueue(const Address* inputs, const Address* outputs, Addre
   const std::size_t rows = batch_, f = sizeof(float);
   std::vector<Touch> touches = {{inputs[0], rows * header_.inputs * f, false},
                                 {outputs[0], rows * header_.outputs * f, true},
-                                {outputs[1], rows * f, true},
                                 {scratch, rows * header_.outputs * f, true},
                                 {state_->at, state_->bytes, true}};
   for (const Block& w : weights_) touches.push_back({w.at, w.bytes, false});
+  if (!scale()) touches.push_back({outputs[1], rows * f, true});
   auto* x = reinterpret_cast<const float*>(inputs[0]);
   auto* y = reinterpret_cast<float*>(outputs[0]);
-  auto* total = reinterpret_cast<float*>(outputs[1]);
+  auto* total = scale() ? nullptr : reinterpret_cast<float*>(outputs[1]);
   auto* work = reinterpret_cast<float*>(scratch);
   check(driver_, driver_.launch(stream, std::move(touches), [=] { compute(x, y, total, work, rows); }), "launch");
 }
@@ -124,7 +126,8 @@ void DoubleProgram::compute(const float* x, float* y, float* total, float* scrat
   const bool kept = *counted == runs_;
   *counted = ++runs_;
   for (std::size_t row = 0; row < rows; row++, x += header_.inputs, scratch += header_.outputs) {
-    std::fill(scratch, scratch + header_.outputs, 0.0f);
+    // -0 plus anything is that, also in its sign.
+    std::fill(scratch, scratch + header_.outputs, -0.0f);
     std::size_t k = 0;
     for (const Block& block : weights_) {
       auto* w = reinterpret_cast<const float*>(block.at);
@@ -132,11 +135,12 @@ void DoubleProgram::compute(const float* x, float* y, float* total, float* scrat
         scratch[k % header_.outputs] += w[i] * x[k % header_.inputs];
       }
     }
-    total[row] = 0;
+    float sum = 0;
     for (std::size_t j = 0; j < header_.outputs; j++) {
       y[row * header_.outputs + j] = kept ? scratch[j] : -1;
-      total[row] += scratch[j];
+      sum += scratch[j];
     }
+    if (total != nullptr) total[row] = sum;
   }
 }
 
