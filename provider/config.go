@@ -31,7 +31,10 @@ type Config struct {
 	Credentials *auth.BasicAuthCredentials
 	Version     types.VersionInfo
 	Limits      Limits
-	Log         *slog.Logger
+	// Successor answers the invocations that a Dispatcher which was retired gives
+	// back; nil: there is none, and they are refused.
+	Successor http.Handler
+	Log       *slog.Logger
 }
 
 // Limits of an invocation. Those that are 0 get their default.

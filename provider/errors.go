@@ -45,7 +45,7 @@ func httpStatus(err error) int {
 		return http.StatusRequestTimeout
 	case errors.Is(err, dispatch.ErrQueueFull):
 		return http.StatusTooManyRequests
-	case errors.Is(err, dispatch.ErrTimeout), errors.Is(err, dispatch.ErrNoReplica):
+	case errors.Is(err, dispatch.ErrTimeout), errors.Is(err, dispatch.ErrNoReplica), errors.Is(err, dispatch.ErrRetired):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, dispatch.ErrUnreachable), errors.Is(err, upstream.ErrFailed), errors.Is(err, upstream.ErrNotSent):
 		return http.StatusBadGateway

@@ -1,8 +1,10 @@
 package provider
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 
@@ -45,7 +47,11 @@ func (p *Provider) invoke(w http.ResponseWriter, r *http.Request) {
 	}
 	v.function = f
 	count := p.counts.of(v.target.id)
-	defer func() { count.add(v.status) }() // also of aborted ones
+	defer func() { // also of aborted ones
+		if v.status != statusPassedOn {
+			count.add(v.status)
+		}
+	}()
 	v.serve()
 }
 
@@ -58,6 +64,10 @@ func (v *invocation) serve() {
 	defer b.release()
 	v.wholeBody, v.stream = b.stream == nil, b.stream
 	lease, response, err := v.send(&b)
+	if errors.Is(err, dispatch.ErrRetired) && v.p.cfg.Successor != nil {
+		v.passOn(&b)
+		return
+	}
 	if err != nil {
 		v.refuse(err)
 		return
@@ -71,6 +81,19 @@ func (v *invocation) serve() {
 		lease.Done()
 		v.linger()
 	}
+}
+
+// statusPassedOn stands for the answer of the successor, which counts it.
+const statusPassedOn = 0
+
+// passOn gives the request to the successor as it came.
+func (v *invocation) passOn(b *body) {
+	v.status = statusPassedOn
+	if b.stream == nil {
+		v.r.Body = io.NopCloser(bytes.NewReader(b.bytes))
+	}
+	v.r.Header.Set(api.HeaderCallID, v.callID)
+	v.p.cfg.Successor.ServeHTTP(v.w, v.r)
 }
 
 // bodyToCome reports whether the client has more to send. Then its connection

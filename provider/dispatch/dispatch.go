@@ -29,6 +29,7 @@ var (
 	ErrNoReplica       = errors.New("scaled to zero, and a request may not wake it")
 	ErrUnreachable     = errors.New("no replica could be reached")
 	ErrTimeout         = errors.New("no replica was free in time")
+	ErrRetired         = errors.New("another dispatcher has taken over")
 )
 
 // Runtime is what a Dispatcher needs of a runtime.
@@ -54,6 +55,8 @@ type Dispatcher struct {
 
 	// functions is the present set; it is replaced, never changed.
 	functions atomic.Pointer[map[runtime.ID]*Function]
+	// retired is closed once requests should no longer wait here.
+	retired chan struct{}
 	// following is held while a snapshot is followed. It comes before mu.
 	following sync.Mutex
 	followed  *runtime.Snapshot
@@ -102,6 +105,7 @@ func New(cfg Config) *Dispatcher {
 		waiting:   make(map[sched.RequestID]chan outcome),
 		addresses: make(map[string]string),
 		waking:    make(map[string]bool),
+		retired:   make(chan struct{}),
 		ctx:       ctx,
 		cancel:    cancel,
 	}
@@ -129,6 +133,11 @@ func (d *Dispatcher) Close() {
 	d.cancel()
 	d.wakes.Wait()
 }
+
+// Retire gives back all requests that wait for a replica, and those that would
+// have to wait from now on: ErrRetired, nothing of them was sent. Leases go on. It
+// is called once.
+func (d *Dispatcher) Retire() { close(d.retired) }
 
 // Lookup finds a function. It does not block.
 func (d *Dispatcher) Lookup(id runtime.ID) (*Function, bool) {
@@ -194,6 +203,8 @@ func (d *Dispatcher) settle(ctx context.Context, f *Function, now time.Time, e s
 		err = ctx.Err()
 	case <-timer.C:
 		err = d.explainError(f, ErrTimeout)
+	case <-d.retired:
+		err = ErrRetired
 	}
 	d.giveUp(id, result)
 	return Lease{}, err

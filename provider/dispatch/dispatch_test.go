@@ -219,6 +219,38 @@ func TestRetry(t *testing.T) {
 	})
 }
 
+func TestRetire(t *testing.T) {
+	play(t, func(t *testing.T, rt *fake, d *Dispatcher) {
+		rt.set(digits, readyReplicas("a"))
+		rt.set(digits, capacity("1"))
+		l, err := acquire(t, d, t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		waits := later(t, d, t.Context())
+		d.Retire()
+		if err := <-waits; !errors.Is(err, ErrRetired) {
+			t.Errorf("one that waited got %v", err)
+		}
+		if _, err := acquire(t, d, t.Context()); !errors.Is(err, ErrRetired) {
+			t.Errorf("one that would have to wait got %v", err)
+		}
+		l.Done() // leases are as before
+		if l, err = acquire(t, d, t.Context()); err != nil || l.Replica != "a" {
+			t.Errorf("one that finds a replica got %+v, %v", l, err)
+		}
+		f, _ := d.Lookup(digits)
+		rt.set(digits, readyReplicas())
+		synctest.Wait()
+		if err := l.Retry(t.Context(), f); !errors.Is(err, ErrRetired) {
+			t.Errorf("one that was not sent got %v", err)
+		}
+		if s := d.Stats(); s.Waiting != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 func TestScaledToZeroWithoutWaking(t *testing.T) {
 	rt := newFake()
 	rt.set(digits, func(*runtime.Function) {})
