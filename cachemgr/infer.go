@@ -92,10 +92,9 @@ var errPanicked = errors.New("the engine panicked")
 // run computes. The caller has a lease and its turn; both end here.
 func (m *Manager) run(ctx context.Context, s *slot, r Request, res Result) (Result, error) {
 	res.Device = s.dev.ID
-	began, err := time.Now(), errPanicked
+	err := errPanicked
 	defer func() { m.finish(s, res.Compute, err) }()
-	err = s.instance.Run(ctx, r.In, r.Out)
-	res.Compute = time.Since(began)
+	res.Compute, err = m.compute(ctx, s.instance, r)
 	return res, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/faas-gpu/faas-gpu/cachemgr/api/buffer"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 )
 
@@ -37,6 +38,9 @@ type Manager struct {
 
 	said  []remark
 	board board
+
+	readsOnce bool        // the engine, of memory that is shared: see compute
+	copies    buffer.Pool // of shared memory
 }
 
 // remark is a line for the log.
@@ -92,6 +96,7 @@ func New(cfg Config) (*Manager, error) {
 			ledger: ledger{budget: budget, overhead: d.Overhead},
 		})
 	}
+	_, m.readsOnce = cfg.Engine.(engine.Pinner)
 	m.base, m.stop = context.WithCancel(context.Background())
 	m.board.generation = 1
 	return m, nil

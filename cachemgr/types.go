@@ -34,6 +34,10 @@ type Request struct {
 	SLO time.Duration
 	In  []tensor.Tensor
 	Out []tensor.Tensor // see engine.Instance.Run: results are written here
+	// Shared says that another process can change some of that memory at any
+	// time: what is read there may be read once only, and nothing may be relied on
+	// that was seen there before.
+	Shared bool
 }
 
 // Result tells how a request was served.

@@ -63,6 +63,9 @@ type Engine interface {
 
 // Pinner is an Engine whose devices copy straight from and to host memory that was
 // pinned for them. Other memory may be given to Run as well; it costs a copy.
+//
+// Either may be memory that another process changes during the Run: an input is
+// read once, straight to the device, and an output is written and never read.
 type Pinner interface {
 	// Pin makes b such memory until unpin is called. b is not memory of the Go
 	// heap: it is mapped, and stays so until unpin has returned, which is called
