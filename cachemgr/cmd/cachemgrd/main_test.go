@@ -46,7 +46,7 @@ func TestHelpAndBadConfiguration(t *testing.T) {
 
 func TestConcurrency(t *testing.T) {
 	for _, c := range []struct{ processors, threads, want int }{{8, 0, 1}, {8, 1, 8}, {8, 3, 2}, {2, 4, 1}} {
-		if got := concurrency(c.processors, c.threads); got != c.want {
+		if got := cpuConcurrency(c.processors, c.threads); got != c.want {
 			t.Errorf("%d processors, %d threads a request: %d", c.processors, c.threads, got)
 		}
 	}
@@ -76,28 +76,46 @@ type file struct{ *bytes.Reader }
 
 func (file) Close() error { return nil }
 
-// start runs the program with its socket in a folder, until stop is called, and
-// returns a client of it once it is ready.
+// start runs the program on the CPU with its socket in a folder, until stop is
+// called, and returns a client of it once it is ready.
 func start(t *testing.T, environ ...string) (c *api.Client, stop func() error) {
+	t.Helper()
+	dir := socketDir(t)
+	return startIn(t, dir, append([]string{"onnxruntime_library=" + onnxLibrary(t), "threads=1"}, environ...)...)
+}
+
+func onnxLibrary(t *testing.T) string {
 	t.Helper()
 	library := os.Getenv("ONNXRUNTIME_LIB")
 	if library == "" {
 		t.Skip("ONNXRUNTIME_LIB does not name ONNX Runtime's library")
 	}
-	dir, err := os.MkdirTemp("", "cachemgrd") // short, for the socket
+	return library
+}
+
+// socketDir is a folder whose path is short enough for a socket.
+func socketDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "cachemgrd")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// startIn is start with a folder that there is, and nothing said of engines.
+func startIn(t *testing.T, dir string, environ ...string) (c *api.Client, stop func() error) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
 		ended <- run(ctx, nil, append([]string{
 			"auth=none", "listen=off", "metrics_listen=off", "socket_dir=" + dir, "store_path=" + filepath.Join(dir, "store"),
-			"onnxruntime_library=" + library, "threads=1",
 		}, environ...), io.Discard, io.Discard)
 	}()
-	if c, err = api.NewClient(api.ClientConfig{Address: filepath.Join(dir, api.SocketOIP)}); err != nil {
+	c, err := api.NewClient(api.ClientConfig{Address: filepath.Join(dir, api.SocketOIP)})
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
