@@ -85,8 +85,10 @@ type slot struct {
 	retried bool      // the engine was short of memory once already
 
 	loadBegan time.Time
-	entry     policy.Entry // of the last Load, for the order of eviction
-	failure   failure      // of Load
+	entry     policy.Entry  // of the last Load, for the order of eviction
+	runs      int64         // requests computed here without an error
+	computed  time.Duration // in those
+	failure   failure       // of Load
 }
 
 // device is one place where models run, with everything that waits for it.

@@ -113,6 +113,9 @@ func (m *Manager) end(s *slot, took time.Duration, err error) {
 	mod.stats.ComputeNs += took.Nanoseconds()
 	if err != nil {
 		mod.stats.Failures++
+	} else {
+		s.runs++
+		s.computed += took
 	}
 	m.release(s)
 	if errors.Is(err, engine.ErrDeviceLost) {

@@ -99,7 +99,7 @@ func (m *Manager) changes() (next Status, changed map[string]ModelState, gone []
 		return next, nil, nil
 	}
 	for _, d := range m.devices {
-		next.Devices = append(next.Devices, d.status(m.cfg.Engine.Name()))
+		next.Devices = append(next.Devices, d.status(m.cfg.Engine.Name(), m.cfg.Concurrency))
 	}
 	next.Host = api.PoolStatus{Budget: m.host.budget, Used: m.host.used}
 	changed = make(map[string]ModelState, len(b.dirty))
@@ -120,13 +120,13 @@ func (m *Manager) changes() (next Status, changed map[string]ModelState, gone []
 	return next, changed, gone
 }
 
-func (d *device) status(engine string) api.DeviceStatus {
+func (d *device) status(engine string, slots int) api.DeviceStatus {
 	return api.DeviceStatus{
 		ID: string(d.ID), Name: d.Name, Kind: d.Kind, Engine: engine,
 		Total: d.TotalBytes, Budget: d.ledger.budget,
 		Resident: d.ledger.resident, Loading: d.ledger.loading,
 		Draining: d.ledger.draining, Residual: d.ledger.residual,
-		Running: d.running, Queued: d.queued,
+		Running: d.running, Queued: d.queued, Slots: slots,
 	}
 }
 
@@ -134,6 +134,9 @@ func (mod *model) status() ModelState {
 	st := ModelState{
 		Staged: mod.phase == staged, Pinned: mod.pinned, Estimated: true,
 		Bytes: mod.deviceBytes(), Stats: mod.stats,
+	}
+	if st.Staged {
+		st.StageNs = mod.openEnded.Sub(mod.openBegan).Nanoseconds()
 	}
 	if !mod.lastUsed.IsZero() {
 		st.Stats.LastUsed = mod.lastUsed.UTC().Format(time.RFC3339Nano)
@@ -151,7 +154,10 @@ func (mod *model) status() ModelState {
 
 // status of a model on a device; false where it is absent.
 func (s *slot) status() (api.InstanceStatus, bool) {
-	st := api.InstanceStatus{Device: string(s.dev.ID), Running: s.running}
+	st := api.InstanceStatus{
+		Device: string(s.dev.ID), Running: s.running,
+		SwapNs: s.entry.Cost.Nanoseconds(), SwapBytes: s.entry.Size, Runs: s.runs, ComputeNs: s.computed.Nanoseconds(),
+	}
 	failed := &s.failure
 	if failed.err == nil {
 		failed = &s.model.failure // could not even be opened

@@ -1,11 +1,14 @@
 package cachemgr
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/cachemgr/internal/testengine"
 )
 
 func TestStatusIsImmutableAndTellsOfChanges(t *testing.T) {
@@ -84,6 +87,28 @@ func TestStreamSeesTheEnd(t *testing.T) {
 		}
 		if !slices.IsSortedFunc(seen, func(a, b Status) int { return int(a.Generation) - int(b.Generation) }) {
 			r.Error("generations do not grow")
+		}
+	})
+}
+
+// TestStatusTellsCosts: what a model took to be staged, to be loaded and to run is
+// there for those who price requests.
+func TestStatusTellsCosts(t *testing.T) {
+	takes := map[testengine.Op]time.Duration{testengine.Open: 3, testengine.Load: 5, testengine.Run: 2}
+	inBubble(t, func(r *rig) {
+		r.engine.Before = func(_ context.Context, c testengine.Call) error {
+			time.Sleep(takes[c.Op] * time.Millisecond)
+			return nil
+		}
+		r.add("a", 60)
+		r.want("a", api.CacheLoad)
+		r.want("a", api.CacheHit)
+		m := r.m.Status().Models["a"]
+		if m.StageNs != 3e6 || len(m.Instances) != 1 {
+			r.Fatalf("got %+v", m)
+		}
+		if i := m.Instances[0]; i.SwapNs != 5e6 || i.SwapBytes != 60 || i.Runs != 2 || i.ComputeNs != 4e6 {
+			r.Errorf("got %+v", i)
 		}
 	})
 }

@@ -65,6 +65,7 @@ type ModelState struct {
 	Pinned    bool
 	Estimated bool  // Bytes is a guess from the file
 	Bytes     int64 // on a device while resident
+	StageNs   int64 // how long it took to stage it, 0 unless Staged
 	Instances []api.InstanceStatus
 	Stats     api.CacheStats
 }

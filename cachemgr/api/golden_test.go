@@ -22,12 +22,12 @@ func golden() map[string]any {
 	resnet := FunctionRef{Namespace: "openfaas-fn", Name: "resnet", UID: "b05c1e77"}
 	cpu := DeviceStatus{
 		ID: "cpu", Name: "CPU (2 threads)", Kind: "cpu", Engine: "onnxruntime",
-		Total: 8 << 30, Budget: 256 << 20, Resident: 1 << 20, Loading: 120 << 20, Running: 1, Queued: 2,
+		Total: 8 << 30, Budget: 256 << 20, Resident: 1 << 20, Loading: 120 << 20, Running: 1, Queued: 2, Slots: 2,
 	}
 	digitsModel := ModelStatus{
-		Digest: digitsDigest, Size: 40960, Names: []ModelName{{Function: digits, Name: "digits", Version: "1"}},
-		Staged: true, Pinned: true, Estimated: true, Bytes: 1 << 20,
-		Instances: []InstanceStatus{{Device: "cpu", State: StateResident, Running: 1}},
+		Digest: digitsDigest, Size: 40960, Names: []ModelName{{Function: digits, Name: "digits", Version: "1", SLO: "80ms"}},
+		Staged: true, Pinned: true, Estimated: true, Bytes: 1 << 20, StageNs: 1_500_000,
+		Instances: []InstanceStatus{{Device: "cpu", State: StateResident, Running: 1, SwapNs: 2_500_000, SwapBytes: 1 << 20, Runs: 42, ComputeNs: 9_000_000}},
 		Stats:     CacheStats{Hits: 41, Loads: 1, SwapNs: 2_500_000, SwapBytes: 1 << 20, ComputeNs: 9_000_000, LastUsed: "2030-01-02T03:04:05.678Z"},
 	}
 	failed := ModelStatus{

@@ -57,6 +57,7 @@ type DeviceStatus struct {
 	Residual int64  `json:"residual_bytes"`
 	Running  int    `json:"running"` // requests that compute now
 	Queued   int    `json:"queued"`  // requests that wait for the device or for bytes
+	Slots    int    `json:"slots"`   // requests that may compute at once
 }
 
 // PoolStatus is the host pool of a node.
@@ -75,7 +76,8 @@ type ModelStatus struct {
 	Pinned    bool             `json:"pinned,omitempty"`
 	Estimated bool             `json:"estimated"` // Bytes is a guess from the file
 	Bytes     int64            `json:"resident_bytes"`
-	Instances []InstanceStatus `json:"instances"` // by device, only those that are not absent
+	StageNs   int64            `json:"stage_ns,omitempty"` // time that it took to stage it last; 0 unless Staged
+	Instances []InstanceStatus `json:"instances"`          // by device, only those that are not absent
 	Stats     CacheStats       `json:"stats"`
 }
 
@@ -84,15 +86,21 @@ type ModelName struct {
 	Function FunctionRef `json:"function"`
 	Name     string      `json:"name"`
 	Version  string      `json:"version"`
+	SLO      string      `json:"slo,omitempty"` // of its model.yaml, a Go duration
 }
 
-// InstanceStatus is a model on a device.
+// InstanceStatus is a model on a device, and what it cost there.
 type InstanceStatus struct {
 	Device  string `json:"device"`
 	State   State  `json:"state"`
 	Running int    `json:"running"`
 	Reason  string `json:"reason,omitempty"`   // of StateFailed
 	RetryAt string `json:"retry_at,omitempty"` // RFC 3339, of StateFailed
+
+	SwapNs    int64 `json:"swap_ns,omitempty"`    // time that its last Load here took
+	SwapBytes int64 `json:"swap_bytes,omitempty"` // that this Load brought
+	Runs      int64 `json:"runs,omitempty"`       // requests computed here without an error, total
+	ComputeNs int64 `json:"compute_ns,omitempty"` // time spent in those, total
 }
 
 // CacheStats counts requests by what they found, and what happened to the model.

@@ -29,7 +29,7 @@ func newSnapshot(st cachemgr.Status, entries []*entry) snapshot {
 			m = modelStatus(e.offer.Digest, cachemgr.ModelState{Estimated: true})
 		}
 		m.Size = e.offer.Size
-		m.Names = append(m.Names, api.ModelName{Function: e.function, Name: e.offer.Name, Version: e.offer.Version})
+		m.Names = append(m.Names, api.ModelName{Function: e.function, Name: e.offer.Name, Version: e.offer.Version, SLO: e.offer.Config.SLO})
 		s.models[e.offer.Digest] = m
 	}
 	for _, m := range s.models {
@@ -45,7 +45,7 @@ func modelStatus(digest string, m cachemgr.ModelState) api.ModelStatus {
 	}
 	return api.ModelStatus{
 		Digest: digest, Names: []api.ModelName{}, Staged: m.Staged, Pinned: m.Pinned,
-		Estimated: m.Estimated, Bytes: m.Bytes, Instances: instances, Stats: m.Stats,
+		Estimated: m.Estimated, Bytes: m.Bytes, StageNs: m.StageNs, Instances: instances, Stats: m.Stats,
 	}
 }
 
@@ -95,7 +95,7 @@ func (s snapshot) delta(old snapshot) (n api.NodeStatus, changed bool) {
 
 func equalModels(a, b api.ModelStatus) bool {
 	return a.Digest == b.Digest && a.Size == b.Size && a.Staged == b.Staged && a.Pinned == b.Pinned &&
-		a.Estimated == b.Estimated && a.Bytes == b.Bytes && a.Stats == b.Stats &&
+		a.Estimated == b.Estimated && a.Bytes == b.Bytes && a.StageNs == b.StageNs && a.Stats == b.Stats &&
 		slices.Equal(a.Names, b.Names) && slices.Equal(a.Instances, b.Instances)
 }
 
