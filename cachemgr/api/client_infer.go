@@ -18,6 +18,8 @@ type Call struct {
 	Model   string
 	Version string // "": the one served
 	Device  string // a hint
+	// Fallback is what happens while no GPU can answer, "" as the model says.
+	Fallback string
 	SLO     time.Duration
 	CallID  string
 	// Traceparent is the W3C header of that name.
@@ -72,11 +74,11 @@ func (c *Client) Infer(ctx context.Context, call Call, r *oip.Request) (*oip.Res
 
 // encode makes a message of r that asks for binary outputs.
 func (c *Client) encode(r *oip.Request) (*oip.Message, error) {
-	binary := oip.Request{ID: r.ID, Inputs: r.Inputs, BinaryOutputs: true}
+	binary := oip.Request{ID: r.ID, Inputs: r.Inputs, Places: r.Places, BinaryOutputs: true}
 	if len(r.Outputs) > 0 {
 		binary.Outputs = make([]oip.Output, len(r.Outputs))
 		for i := range r.Outputs {
-			binary.Outputs[i] = oip.Output{Name: r.Outputs[i].Name, Binary: true}
+			binary.Outputs[i] = oip.Output{Name: r.Outputs[i].Name, Binary: true, Place: r.Outputs[i].Place}
 		}
 	}
 	return c.codec.EncodeRequest(&binary, true)
@@ -117,6 +119,7 @@ func (c *Client) inferRequest(ctx context.Context, call Call, m *oip.Message, se
 		}
 	}
 	set(HeaderDeviceHint, call.Device)
+	set(HeaderFallback, call.Fallback)
 	set(HeaderCallID, call.CallID)
 	set("Traceparent", call.Traceparent)
 	if call.SLO > 0 {

@@ -166,6 +166,17 @@ func (r *elements) outOfRange(text []byte) error {
 	return malformed("%s is not a value of %s", text, r.entry.datatype)
 }
 
+// CheckData finds values in the data of a tensor that its datatype does not have,
+// and of strings whether there are as many as its shape says: what is checked of
+// binary data when it is read. The error is ErrMalformed.
+func CheckData(t *tensor.Tensor) error {
+	n, err := tensor.ByteSize(tensor.Uint8, t.Shape)
+	if err != nil {
+		return malformed("%v", err)
+	}
+	return checkBinary(t, n)
+}
+
 // checkBinary finds values in binary data that the datatype does not have.
 func checkBinary(t *tensor.Tensor, elements int64) error {
 	switch t.Datatype {

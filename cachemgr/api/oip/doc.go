@@ -12,6 +12,10 @@
 // back. What is read is checked completely: a message that passes has unique
 // names, known datatypes, and exactly the bytes that its shapes need.
 //
+// A tensor can also lie in shared memory, by Triton's extension: its parameters
+// then name a region, an offset and a size, and it has no data here. What such
+// memory holds is for its reader to check (CheckData), on a copy.
+//
 // Elements of type BYTES are kept as the binary extension has them: each is a
 // length of 4 bytes, little-endian, and that many bytes.
 package oip

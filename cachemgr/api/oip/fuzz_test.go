@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,6 +21,8 @@ func seedMessages(f *testing.F) {
 		{`{"model_name":"m","model_version":"1","outputs":[{"name":"y","shape":[1],"datatype":"INT8","parameters":{"binary_data_size":1}}]}`, "a"},
 		{`{"model_name":"m","outputs":[{"name":"y","shape":[0,9],"datatype":"UINT64","data":[]}],"other":[{},null,1e5,"x"]}`, ""},
 		{`{"inputs":[{"name":"x","shape":[9223372036854775807,9],"datatype":"FP64","data":[]}]}`, ""},
+		{`{"inputs":[{"name":"x","shape":[4],"datatype":"UINT8","parameters":{"shared_memory_region":"r","shared_memory_offset":64,"shared_memory_byte_size":4}}],"outputs":[{"name":"y","parameters":{"shared_memory_region":"r","shared_memory_byte_size":9,"binary_data":true}}]}`, ""},
+		{`{"model_name":"m","outputs":[{"name":"y","shape":[4],"datatype":"UINT8","parameters":{"shared_memory_region":"r","shared_memory_byte_size":4}}]}`, ""},
 		{"", ""},
 	} {
 		for _, known := range []bool{true, false} {
@@ -31,13 +34,19 @@ func seedMessages(f *testing.F) {
 const fuzzLimit = 1 << 16
 
 // check holds what must be true of every message that was accepted.
-func check(t *testing.T, header []byte, tensors []tensor.Tensor) {
+func check(t *testing.T, header []byte, tensors []tensor.Tensor, places []Place) {
 	if !json.Valid(header) {
 		t.Errorf("accepted what is not JSON: %q", header)
 	}
 	names := map[string]bool{}
 	total := 0
-	for _, x := range tensors {
+	for i, x := range tensors {
+		if p := placeOf(places, i); p.Shared() {
+			if x.Data != nil || p.Offset < 0 || p.Size < 0 || p.Offset+p.Size < 0 {
+				t.Errorf("tensor %+v at %+v", x, p)
+			}
+			x.Data = make([]byte, p.Size) // what is there
+		}
 		total += len(x.Data)
 		if x.Name == "" || names[x.Name] || x.Data == nil {
 			t.Errorf("tensor %+v", x)
@@ -84,14 +93,14 @@ func FuzzReadRequest(f *testing.F) {
 			return
 		}
 		defer r.Release()
-		check(t, header, r.Inputs)
+		check(t, header, r.Inputs, r.Places)
 		m, err := c.EncodeRequest(r, true)
 		text, rest := encode(t, m, err)
 		again, err := NewCodec(4*fuzzLimit).ReadRequest(strings.NewReader(text+rest), -1, jsonLength(text, len(r.Inputs) > 0))
 		if err != nil {
 			t.Fatalf("%v in %s", err, text)
 		}
-		if again.ID != r.ID || !tensorsEqual(again.Inputs, r.Inputs) || !reflect.DeepEqual(again.Outputs, r.Outputs) {
+		if again.ID != r.ID || !tensorsEqual(again.Inputs, r.Inputs) || !reflect.DeepEqual(again.Outputs, r.Outputs) || !slices.Equal(again.Places, r.Places) {
 			t.Errorf("%+v was written, %+v read", r, again)
 		}
 	})
@@ -109,14 +118,14 @@ func FuzzReadResponse(f *testing.F) {
 			return
 		}
 		defer r.Release()
-		check(t, header, r.Outputs)
+		check(t, header, r.Outputs, r.Places)
 		m, err := c.EncodeResponse(r, func(string) bool { return true })
 		text, rest := encode(t, m, err)
 		again, err := NewCodec(4*fuzzLimit).ReadResponse(strings.NewReader(text+rest), -1, jsonLength(text, len(r.Outputs) > 0), nil)
 		if err != nil {
 			t.Fatalf("%v in %s", err, text)
 		}
-		if again.ID != r.ID || again.Model != r.Model || again.Version != r.Version || !tensorsEqual(again.Outputs, r.Outputs) {
+		if again.ID != r.ID || again.Model != r.Model || again.Version != r.Version || !tensorsEqual(again.Outputs, r.Outputs) || !slices.Equal(again.Places, r.Places) {
 			t.Errorf("%+v was written, %+v read", r, again)
 		}
 	})

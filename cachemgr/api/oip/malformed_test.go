@@ -10,6 +10,11 @@ import (
 func in(fields string) string { return `{"inputs":[{` + fields + `}]}` }
 func x(fields string) string  { return in(`"name":"x",` + fields) }
 
+// shared has four bytes in region r, if parameters say that.
+func shared(parameters string) string {
+	return x(`"shape":[4],"datatype":"UINT8","parameters":{"shared_memory_region":"r",` + parameters + `}`)
+}
+
 // malformedRequest is one that must be refused with an error that says so.
 type malformedRequest struct{ name, header, data, want string }
 
@@ -82,7 +87,17 @@ func TestMalformedBinaryRequests(t *testing.T) {
 		{"string length cut off", x(`"shape":[1],"datatype":"BYTES","parameters":{"binary_data_size":6}`), "\x00\x00\x00\x00ab", "cut off"},
 		{"fewer strings", x(`"shape":[2],"datatype":"BYTES","parameters":{"binary_data_size":8}`), "\x04\x00\x00\x00abcd", "it has 1 strings"},
 		{"more strings than bytes", x(`"shape":[3],"datatype":"BYTES","parameters":{"binary_data_size":8}`), "\x04\x00\x00\x00abcd", "too small for that"},
-		{"shared memory", x(`"shape":[1],"datatype":"UINT8","parameters":{"shared_memory_region":"r","binary_data_size":1}`), "a", "not supported"},
+		{"shared and binary", shared(`"shared_memory_byte_size":4,"binary_data_size":4`), "abcd", "both shared_memory_region and"},
+		{"shared and text", x(`"shape":[1],"datatype":"UINT8","data":[1],"parameters":{"shared_memory_region":"r","shared_memory_byte_size":1}`), "", "both shared_memory_region and"},
+		{"no region", x(`"shape":[4],"datatype":"UINT8","parameters":{"binary_data_size":4,"shared_memory_byte_size":4}`), "abcd", "without shared_memory_region"},
+		{"no size", shared(`"shared_memory_offset":4`), "", "has 4 bytes, shared_memory_byte_size is 0"},
+		{"another size", shared(`"shared_memory_byte_size":5`), "", "has 4 bytes, shared_memory_byte_size is 5"},
+		{"negative offset", shared(`"shared_memory_byte_size":4,"shared_memory_offset":-1`), "", "offset is negative"},
+		{"negative shared size", shared(`"shared_memory_byte_size":-4`), "", "byte_size is negative"},
+		{"offset that overflows", shared(`"shared_memory_byte_size":4,"shared_memory_offset":9223372036854775804`), "", "no number of 64 bits"},
+		{"offset of 65 bits", shared(`"shared_memory_byte_size":4,"shared_memory_offset":18446744073709551616`), "", "not a whole number of 64 bits"},
+		{"more strings than shared bytes", x(`"shape":[3],"datatype":"BYTES","parameters":{"shared_memory_region":"r","shared_memory_byte_size":8}`), "", "too small for that"},
+		{"shared output", `{"inputs":[],"outputs":[{"name":"y","parameters":{"shared_memory_region":"r","shared_memory_byte_size":-1}}]}`, "", `requested output "y": malformed inference message: shared_memory_byte_size is negative`},
 		{"classification", `{"inputs":[],"outputs":[{"name":"y","parameters":{"classification":3}}]}`, "", `requested output "y": malformed inference message: classification`},
 		{"output without name", `{"inputs":[],"outputs":[{}]}`, "", "no name"},
 		{"output twice", `{"inputs":[],"outputs":[{"name":"y"},{"name":"y"}]}`, "", "twice"},

@@ -28,8 +28,9 @@ type entry struct {
 	datatype tensor.Datatype
 	unknown  string // the datatype given, if it is none
 	shape    []int64
-	text     []byte // its elements in JSON; nil: they follow as binary data
-	size     int64  // of its binary data; -1: its elements are in text
+	text     []byte // its elements in JSON; nil: they are elsewhere
+	size     int64  // of its binary data; -1: it has none
+	place    Place  // in shared memory
 	elements int64
 }
 
@@ -38,6 +39,7 @@ type wish struct {
 	name     string
 	binary   bool
 	explicit bool // it has the parameter binary_data
+	place    Place
 }
 
 // parseRequest reads the header of a request.
@@ -86,7 +88,6 @@ func (h *header) tensor(s *scanner) error {
 		return malformed("more than %d %ss", maxTensors, h.kind)
 	}
 	e := entry{size: -1}
-	refused := ""
 	err := s.fields(
 		field{"name", func() (err error) { e.name, err = s.str(); return }},
 		field{"datatype", func() error {
@@ -99,17 +100,12 @@ func (h *header) tensor(s *scanner) error {
 		field{"shape", func() error { return e.parseShape(s) }},
 		field{"data", func() (err error) { e.text, err = s.skip(); return }},
 		field{"parameters", func() error {
-			return s.fields(
-				field{"binary_data_size", func() (err error) { e.size, err = s.integer(); return }},
-				field{"shared_memory_region", func() error { refused = "shared memory regions are not supported"; _, err := s.skip(); return err }},
-			)
+			return s.fields(e.place.fields(s,
+				field{"binary_data_size", func() (err error) { e.size, err = s.integer(); return }})...)
 		}},
 	)
 	if err != nil {
 		return h.place(e.name, err)
-	}
-	if refused != "" {
-		return h.place(e.name, malformed("%s", refused))
 	}
 	if err := e.check(); err != nil {
 		return h.place(e.name, err)
@@ -157,12 +153,26 @@ func (e *entry) check() error {
 		return malformed("binary_data_size is negative")
 	case e.size >= 0 && e.text != nil:
 		return malformed(`it has both "data" and binary_data_size`)
-	case e.size < 0 && e.text == nil:
-		return malformed(`it has neither "data" nor binary_data_size`)
+	case e.place.Shared() && (e.size >= 0 || e.text != nil):
+		return malformed(`it has both shared_memory_region and "data" or binary_data_size`)
+	case e.size < 0 && e.text == nil && !e.place.Shared():
+		return malformed(`it has neither "data" nor binary_data_size nor shared_memory_region`)
 	case e.text != nil && (e.datatype == tensor.FP16 || e.datatype == tensor.BF16):
 		return malformed("%s can be sent as binary data only", e.datatype)
 	}
+	if err := e.place.check(); err != nil {
+		return err
+	}
 	return e.count()
+}
+
+// bytes is how many the message has for a tensor that is not in its text, and by
+// which parameter.
+func (e *entry) bytes() (int64, string) {
+	if e.place.Shared() {
+		return e.place.Size, "shared_memory_byte_size"
+	}
+	return e.size, "binary_data_size"
 }
 
 // count finds the number of elements and checks that the data can hold them, so
@@ -181,10 +191,11 @@ func (e *entry) count() error {
 		}
 		return nil
 	}
+	have, parameter := e.bytes()
 	if e.datatype == tensor.Bytes {
 		// An element is a length of 4 bytes at least.
-		if n > e.size/4 {
-			return malformed("shape %v has %d strings, binary_data_size %d is too small for that", e.shape, n, e.size)
+		if n > have/4 {
+			return malformed("shape %v has %d strings, %s %d is too small for that", e.shape, n, parameter, have)
 		}
 		return nil
 	}
@@ -192,8 +203,8 @@ func (e *entry) count() error {
 	if err != nil {
 		return malformed("%v", err)
 	}
-	if want != e.size {
-		return malformed("%s of shape %v has %d bytes, binary_data_size is %d", e.datatype, e.shape, want, e.size)
+	if want != have {
+		return malformed("%s of shape %v has %d bytes, %s is %d", e.datatype, e.shape, want, parameter, have)
 	}
 	return nil
 }
@@ -205,17 +216,12 @@ func (h *header) wish(s *scanner) error {
 	}
 	var w wish
 	refused := ""
-	unsupported := func(what string) func() error {
-		return func() error { refused = what; _, err := s.skip(); return err }
-	}
 	err := s.fields(
 		field{"name", func() (err error) { w.name, err = s.str(); return }},
 		field{"parameters", func() error {
-			return s.fields(
+			return s.fields(w.place.fields(s,
 				field{"binary_data", func() (err error) { w.explicit = true; w.binary, err = s.boolean(); return }},
-				field{"classification", unsupported("classification is not supported")},
-				field{"shared_memory_region", unsupported("shared memory regions are not supported")},
-			)
+				field{"classification", func() error { refused = "classification is not supported"; _, err := s.skip(); return err }})...)
 		}},
 	)
 	switch {
@@ -224,6 +230,8 @@ func (h *header) wish(s *scanner) error {
 		err = malformed("it has no name")
 	case refused != "":
 		err = malformed("%s", refused)
+	default:
+		err = w.place.check()
 	}
 	for i := range h.wanted {
 		if err == nil && h.wanted[i].name == w.name {
@@ -244,7 +252,7 @@ func (h *header) outputs() []Output {
 	}
 	out := make([]Output, len(h.wanted))
 	for i, w := range h.wanted {
-		out[i] = Output{Name: w.name, Binary: w.binary || !w.explicit && h.binary}
+		out[i] = Output{Name: w.name, Place: w.place, Binary: !w.place.Shared() && (w.binary || !w.explicit && h.binary)}
 	}
 	return out
 }

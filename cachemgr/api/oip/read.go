@@ -19,7 +19,7 @@ func (c *Codec) ReadRequest(r io.Reader, length, headerLength int64) (*Request, 
 	if err != nil {
 		return nil, err
 	}
-	return &Request{ID: h.id, Inputs: tensors, Outputs: h.outputs(), BinaryOutputs: h.binary, buf: m.data}, nil
+	return &Request{ID: h.id, Inputs: tensors, Places: h.places(), Outputs: h.outputs(), BinaryOutputs: h.binary, buf: m.data}, nil
 }
 
 // ReadResponse reads the response to a request for wanted, the buffers of which
@@ -30,7 +30,7 @@ func (c *Codec) ReadResponse(r io.Reader, length, headerLength int64, wanted []O
 	if err != nil {
 		return nil, err
 	}
-	return &Response{Model: h.model, Version: h.version, ID: h.id, Outputs: tensors, buf: m.data}, nil
+	return &Response{Model: h.model, Version: h.version, ID: h.id, Outputs: tensors, Places: h.places(), buf: m.data}, nil
 }
 
 // reading is one message on its way in.
@@ -138,6 +138,9 @@ func (m *reading) readTensors(h *header, headerBytes int64, binary bool, wanted 
 	for i := range h.tensors {
 		e, t := &h.tensors[i], &tensors[i]
 		*t = tensor.Tensor{Name: e.name, Datatype: e.datatype, Shape: e.shape}
+		if e.place.Shared() {
+			continue
+		}
 		place := into(e, wanted)
 		switch need := e.need(); {
 		case place != nil:
@@ -167,12 +170,13 @@ func (m *reading) readTensor(e *entry, t *tensor.Tensor, place []byte) (err erro
 	return checkBinary(t, e.elements)
 }
 
-// need is how many bytes a tensor takes at most.
+// need is how many bytes a tensor takes at most, here or in shared memory.
 func (e *entry) need() int64 {
 	if e.text != nil {
 		return e.room()
 	}
-	return e.size
+	have, _ := e.bytes()
+	return have
 }
 
 // plan adds up what the tensors need in the buffer, and what follows the header.
@@ -180,7 +184,7 @@ func (m *reading) plan(h *header, headerBytes int64, binary bool, wanted []Outpu
 	total := int64(0)
 	for i := range h.tensors {
 		e := &h.tensors[i]
-		if e.text == nil && !binary {
+		if e.size >= 0 && !binary {
 			return 0, 0, h.place(e.name, malformed("it has binary_data_size, but the message has no %s", HeaderLength))
 		}
 		// Elements in JSON may take several times the bytes of their text.
@@ -188,10 +192,8 @@ func (m *reading) plan(h *header, headerBytes int64, binary bool, wanted []Outpu
 		if total += min(need, m.codec.MaxBytes+1); total > m.codec.MaxBytes {
 			return 0, 0, h.place(e.name, fmt.Errorf("%w: the tensors up to this one take more than %d bytes", ErrTooLarge, m.codec.MaxBytes))
 		}
-		if e.text == nil {
-			rest += e.size
-		}
-		if into(e, wanted) == nil {
+		rest += max(e.size, 0)
+		if !e.place.Shared() && into(e, wanted) == nil {
 			room += buffer.RoundUp(need)
 		}
 	}

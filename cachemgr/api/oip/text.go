@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
 )
 
 // str reads a string.
@@ -125,4 +127,40 @@ func unescape(c byte) byte {
 		return '\t'
 	}
 	return c
+}
+
+// TextRoom is how many bytes the elements of the outputs that are not sent as
+// binary data take at most: a multiple of what they take in memory.
+func (r *Response) TextRoom(binary func(name string) bool) int64 { return textRoom(r.Outputs, binary) }
+
+func textRoom(tensors []tensor.Tensor, binary func(name string) bool) int64 {
+	room := int64(0)
+	for i := range tensors {
+		if t := &tensors[i]; !binary(t.Name) {
+			room += int64(len(t.Data)) * longestText(t.Datatype) / int64(max(t.Datatype.Size(), 1))
+		}
+	}
+	return room
+}
+
+// longestText is the length of the longest element in JSON, with its comma. Of
+// strings it is that of one byte of their data.
+func longestText(d tensor.Datatype) int64 {
+	switch d {
+	case tensor.Bool:
+		return int64(len("false,"))
+	case tensor.Uint8, tensor.Int8:
+		return int64(len("-128,"))
+	case tensor.Uint16, tensor.Int16:
+		return int64(len("-32768,"))
+	case tensor.Uint32, tensor.Int32:
+		return int64(len("-2147483648,"))
+	case tensor.Uint64, tensor.Int64:
+		return int64(len("-9223372036854775808,"))
+	case tensor.FP32:
+		return int64(len("-0.000123456789,"))
+	case tensor.FP64:
+		return int64(len("-1.2345678901234567e-308,"))
+	}
+	return int64(len(`\u0000`))
 }

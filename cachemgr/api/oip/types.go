@@ -20,6 +20,9 @@ const (
 type Request struct {
 	ID     string
 	Inputs []tensor.Tensor
+	// Places are those of the inputs in shared memory, at the same index; nil where
+	// no input is there. The data of one that was read with a place is nil.
+	Places []Place
 	// Outputs names those that the caller wants; none means all.
 	Outputs []Output
 	// BinaryOutputs is the wish for outputs that Outputs does not name: true is
@@ -33,6 +36,9 @@ type Request struct {
 type Output struct {
 	Name   string
 	Binary bool // as binary data, not as JSON
+	// Place is where the output is to be put in shared memory; it is then not in
+	// the response.
+	Place Place
 	// Into is for clients: if it has exactly the bytes of the output, the output
 	// is put there, else into a buffer of the response.
 	Into []byte
@@ -62,6 +68,8 @@ type Response struct {
 	Version string
 	ID      string
 	Outputs []tensor.Tensor
+	// Places are as Request.Places, of the outputs.
+	Places []Place
 
 	buf *buffer.Buffer
 }

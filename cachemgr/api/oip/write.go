@@ -82,7 +82,7 @@ func (c *Codec) EncodeRequest(r *Request, binary bool) (*Message, error) {
 	if r.BinaryOutputs {
 		b = append(b, `"parameters":{"binary_data_output":true},`...)
 	}
-	b, err := m.appendTensors(b, "inputs", r.Inputs, func(string) bool { return binary })
+	b, err := m.appendTensors(b, "inputs", r.Inputs, r.Places, func(string) bool { return binary })
 	if err != nil {
 		m.header.Release()
 		return nil, err
@@ -90,8 +90,12 @@ func (c *Codec) EncodeRequest(r *Request, binary bool) (*Message, error) {
 	for i, o := range r.Outputs {
 		b = append(b, separator(i, `,"outputs":[`)...)
 		b = append(b, `{"name":`...)
-		b = appendString(b, o.Name)
-		b = append(b, `,"parameters":{"binary_data":`...)
+		b = append(appendString(b, o.Name), ',')
+		if o.Place.Shared() {
+			b = append(o.Place.append(b), '}')
+			continue
+		}
+		b = append(b, `"parameters":{"binary_data":`...)
 		b = strconv.AppendBool(b, o.Binary)
 		b = append(b, "}}"...)
 	}
@@ -114,48 +118,12 @@ func (c *Codec) EncodeResponse(r *Response, binary func(name string) bool) (*Mes
 		b = append(b, `,"id":`...)
 		b = appendString(b, r.ID)
 	}
-	b, err := m.appendTensors(append(b, ','), "outputs", r.Outputs, binary)
+	b, err := m.appendTensors(append(b, ','), "outputs", r.Outputs, r.Places, binary)
 	if err != nil {
 		m.header.Release()
 		return nil, err
 	}
 	return m.finish(append(b, '}')), nil
-}
-
-// TextRoom is how many bytes the elements of the outputs that are not sent as
-// binary data take at most: a multiple of what they take in memory.
-func (r *Response) TextRoom(binary func(name string) bool) int64 { return textRoom(r.Outputs, binary) }
-
-func textRoom(tensors []tensor.Tensor, binary func(name string) bool) int64 {
-	room := int64(0)
-	for i := range tensors {
-		if t := &tensors[i]; !binary(t.Name) {
-			room += int64(len(t.Data)) * longestText(t.Datatype) / int64(max(t.Datatype.Size(), 1))
-		}
-	}
-	return room
-}
-
-// longestText is the length of the longest element in JSON, with its comma. Of
-// strings it is that of one byte of their data.
-func longestText(d tensor.Datatype) int64 {
-	switch d {
-	case tensor.Bool:
-		return int64(len("false,"))
-	case tensor.Uint8, tensor.Int8:
-		return int64(len("-128,"))
-	case tensor.Uint16, tensor.Int16:
-		return int64(len("-32768,"))
-	case tensor.Uint32, tensor.Int32:
-		return int64(len("-2147483648,"))
-	case tensor.Uint64, tensor.Int64:
-		return int64(len("-9223372036854775808,"))
-	case tensor.FP32:
-		return int64(len("-0.000123456789,"))
-	case tensor.FP64:
-		return int64(len("-1.2345678901234567e-308,"))
-	}
-	return int64(len(`\u0000`))
 }
 
 // usualHeader is enough for the header of a message with a few binary tensors.
@@ -185,7 +153,7 @@ func separator(i int, first string) string {
 }
 
 // appendTensors appends the field with all tensors.
-func (m *Message) appendTensors(b []byte, field string, tensors []tensor.Tensor, binary func(string) bool) ([]byte, error) {
+func (m *Message) appendTensors(b []byte, field string, tensors []tensor.Tensor, places []Place, binary func(string) bool) ([]byte, error) {
 	b = append(b, '"')
 	b = append(b, field...)
 	b = append(b, `":[`...)
@@ -200,6 +168,10 @@ func (m *Message) appendTensors(b []byte, field string, tensors []tensor.Tensor,
 		for j, dim := range t.Shape {
 			b = append(b, separator(j, "")...)
 			b = strconv.AppendInt(b, dim, 10)
+		}
+		if p := placeOf(places, i); p.Shared() {
+			b = append(p.append(append(b, "],"...)), '}')
+			continue
 		}
 		if binary(t.Name) {
 			m.binary = true
