@@ -17,6 +17,7 @@ type Model struct {
 	Path   string
 	Format engine.Format
 	Size   int64
+	Terms  Terms // of who brings it; a manager of one engine has no use for them
 }
 
 // Request is one inference.
@@ -32,8 +33,10 @@ type Request struct {
 	// SLO is how soon after Arrived the answer should be there, zero for no
 	// objective.
 	SLO time.Duration
-	In  []tensor.Tensor
-	Out []tensor.Tensor // see engine.Instance.Run: results are written here
+	// Terms are the caller's; a manager of one engine has no use for them.
+	Terms Terms
+	In    []tensor.Tensor
+	Out   []tensor.Tensor // see engine.Instance.Run: results are written here
 	// Shared says that another process can change some of that memory at any
 	// time: what is read there may be read once only, and nothing may be relied on
 	// that was seen there before.

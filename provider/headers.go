@@ -20,7 +20,7 @@ const (
 	// headerInternal marks answers that no function gave.
 	headerInternal = "X-Openfaas-Internal"
 
-	maxFields = 7
+	maxFields = 8
 )
 
 // prepare makes the request to a replica that got the hint device.
@@ -34,6 +34,10 @@ func (v *invocation) prepare(b *body, device string) {
 	if slo == "" {
 		slo = v.function.Spec.GPU.SLO
 	}
+	fallback := in.Get(api.HeaderFallback)
+	if fallback == "" {
+		fallback = v.function.Spec.GPU.Fallback
+	}
 	host := in.Get(headerForwardedHost)
 	if host == "" {
 		host = v.r.Host
@@ -44,6 +48,7 @@ func (v *invocation) prepare(b *body, device string) {
 		{Name: headerForwardedFor, Value: forwardedFor(in[headerForwardedFor], v.r.RemoteAddr)},
 		{Name: headerForwardedHost, Value: host},
 		{Name: api.HeaderSLO, Value: slo},
+		{Name: api.HeaderFallback, Value: fallback},
 		{Name: api.HeaderDeviceHint, Value: device}, // a client's own goes no further
 		{Name: api.HeaderDeadline},                  // likewise
 	}

@@ -133,19 +133,20 @@ func TestInvokeHeaders(t *testing.T) {
 	}
 }
 
-func TestInvokeAddsTheFunctionsSLO(t *testing.T) {
-	var got string
-	b := start(t, newFakeRuntime(replica(t, func(_ http.ResponseWriter, r *http.Request) { got = r.Header.Get("X-Faas-Gpu-Slo") })))
+func TestInvokeAddsWhatTheFunctionSays(t *testing.T) {
+	var got http.Header
+	b := start(t, newFakeRuntime(replica(t, func(_ http.ResponseWriter, r *http.Request) { got = r.Header.Clone() })))
 	b.deployed(t, func(d *types.FunctionDeployment) {
-		d.Annotations = &map[string]string{"com.openfaas.gpu.slo": "80ms"}
+		d.Annotations = &map[string]string{"com.openfaas.gpu.slo": "80ms", "com.openfaas.gpu.fallback": "wait"}
 	}, 1)
 	r := b.request(t, "GET", "/function/digits", nil)
-	if b.ask(t, r); got != "80ms" {
-		t.Errorf("got %q of the annotation", got)
+	if b.ask(t, r); got.Get("X-Faas-Gpu-Slo") != "80ms" || got.Get("X-Faas-Gpu-Fallback") != "wait" {
+		t.Errorf("got %v of the annotations", got)
 	}
 	r.Header.Set("X-Faas-Gpu-Slo", "5ms")
-	if b.ask(t, r); got != "5ms" {
-		t.Errorf("got %q of the request", got)
+	r.Header.Set("X-Faas-Gpu-Fallback", "refuse")
+	if b.ask(t, r); got.Get("X-Faas-Gpu-Slo") != "5ms" || got.Get("X-Faas-Gpu-Fallback") != "refuse" {
+		t.Errorf("got %v of the request", got)
 	}
 }
 

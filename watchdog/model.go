@@ -36,7 +36,7 @@ func (h Handle) Infer(ctx context.Context, inputs ...Tensor) (Outputs, error) {
 	}
 	response, info, err := c.Models.Infer(ctx, api.Call{
 		Model: h.name, Version: h.version,
-		Device: c.Device, SLO: c.SLO, CallID: c.ID, Traceparent: c.Traceparent,
+		Device: c.Device, SLO: c.SLO, Fallback: c.Fallback, CallID: c.ID, Traceparent: c.Traceparent,
 	}, &oip.Request{Inputs: inputs, BinaryOutputs: true})
 	if err != nil {
 		return Outputs{}, newInferError(h.name, err)

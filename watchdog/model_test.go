@@ -35,7 +35,7 @@ func (i *inferer) Infer(_ context.Context, c api.Call, r *oip.Request) (*oip.Res
 
 func contextWith(models call.Inferer) (context.Context, *call.Call) {
 	r := httptest.NewRequest("POST", "/", nil)
-	for name, value := range map[string]string{"X-Call-Id": "id", "Traceparent": "tp", api.HeaderDeviceHint: "gpu1", api.HeaderSLO: "80ms"} {
+	for name, value := range map[string]string{"X-Call-Id": "id", "Traceparent": "tp", api.HeaderDeviceHint: "gpu1", api.HeaderSLO: "80ms", api.HeaderFallback: "wait"} {
 		r.Header.Set(name, value)
 	}
 	c := call.New(r, models, "")
@@ -54,7 +54,7 @@ func TestInferCarriesTheCallAndRecordsTheOutcome(t *testing.T) {
 	if got, err := Data[float32](out, "x"); err != nil || got[1] != 2 {
 		t.Errorf("outputs are %v, %v", got, err)
 	}
-	want := api.Call{Model: "digits", Version: "2", Device: "gpu1", SLO: 80 * time.Millisecond, CallID: "id", Traceparent: "tp"}
+	want := api.Call{Model: "digits", Version: "2", Device: "gpu1", SLO: 80 * time.Millisecond, Fallback: "wait", CallID: "id", Traceparent: "tp"}
 	if models.got != want {
 		t.Errorf("call is %+v", models.got)
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -72,13 +73,30 @@ func (c ModelConfig) Check() error {
 	if _, err := c.Objective(); err != nil {
 		return err
 	}
+	if err := CheckFallback(c.Fallback); c.Fallback != "" && err != nil {
+		return err
+	}
+	for i, p := range c.Precisions {
+		if p != PrecisionFP16 && p != PrecisionFP32 {
+			return fmt.Errorf("precision %.40q is neither %s nor %s", p, PrecisionFP16, PrecisionFP32)
+		}
+		if slices.Contains(c.Precisions[:i], p) {
+			return fmt.Errorf("precisions has %s twice", p)
+		}
+	}
 	switch {
 	case !(c.Accuracy >= 0 && c.Accuracy <= 1):
 		return fmt.Errorf("accuracy %v is not between 0 and 1", c.Accuracy)
 	case c.MaxBatch < 0:
 		return fmt.Errorf("max_batch %d is negative", c.MaxBatch)
-	case c.Fallback != "" && c.Fallback != "cpu" && c.Fallback != "wait" && c.Fallback != "refuse":
-		return fmt.Errorf("fallback %.40q is none of cpu, wait, refuse", c.Fallback)
+	}
+	return nil
+}
+
+// CheckFallback reports what is wrong with a choice of what happens without a GPU.
+func CheckFallback(f string) error {
+	if f != FallbackCPU && f != FallbackWait && f != FallbackRefuse {
+		return fmt.Errorf("fallback %.40q is none of %s, %s, %s", f, FallbackCPU, FallbackWait, FallbackRefuse)
 	}
 	return nil
 }

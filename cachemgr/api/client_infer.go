@@ -20,8 +20,8 @@ type Call struct {
 	Device  string // a hint
 	// Fallback is what happens while no GPU can answer, "" as the model says.
 	Fallback string
-	SLO     time.Duration
-	CallID  string
+	SLO      time.Duration
+	CallID   string
 	// Traceparent is the W3C header of that name.
 	Traceparent string
 }

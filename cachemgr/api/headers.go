@@ -21,6 +21,8 @@ const (
 const (
 	// HeaderSLO is the caller's latency objective, a Go duration ("80ms").
 	HeaderSLO = "X-Faas-Gpu-Slo"
+	// HeaderFallback is what happens while no GPU can answer: a Fallback value.
+	HeaderFallback = "X-Faas-Gpu-Fallback"
 	// HeaderDeviceHint is the same name as HeaderDevice: the provider's hint, in
 	// a request; it is stripped from requests that come from outside.
 	HeaderDeviceHint = HeaderDevice

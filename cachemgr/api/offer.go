@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"reflect"
 	"time"
 )
 
@@ -27,9 +28,30 @@ type Offer struct {
 type ModelConfig struct {
 	SLO      string  `json:"slo,omitempty" yaml:"slo"`           // a Go duration
 	Accuracy float64 `json:"accuracy,omitempty" yaml:"accuracy"` // 0 to 1, as measured by the owner
-	MaxBatch int     `json:"max_batch,omitempty" yaml:"max_batch"`
-	Fallback string  `json:"fallback,omitempty" yaml:"fallback"` // "cpu", "wait", "refuse"
+	// Precisions are those that may compute it on a GPU, the preferred one first:
+	// PrecisionFP16, PrecisionFP32.
+	Precisions []string `json:"precisions,omitempty" yaml:"precisions"`
+	// MaxBatch is the largest first dimension of a request, where that is dynamic,
+	// for which an engine is built; 0 leaves it to the node.
+	MaxBatch int    `json:"max_batch,omitempty" yaml:"max_batch"`
+	Fallback string `json:"fallback,omitempty" yaml:"fallback"` // FallbackCPU, FallbackWait, FallbackRefuse
 }
+
+// What happens to a request while no GPU can answer it.
+const (
+	FallbackCPU    = "cpu"    // the CPU does, and the response names the engine
+	FallbackWait   = "wait"   // it waits, as long as requests may
+	FallbackRefuse = "refuse" // it is refused, and told when to come again
+)
+
+// Precisions in which a model can be computed.
+const (
+	PrecisionFP16 = "fp16"
+	PrecisionFP32 = "fp32"
+)
+
+// Equal reports whether two offers say the same.
+func (o Offer) Equal(p Offer) bool { return reflect.DeepEqual(o, p) }
 
 // Objective is the SLO as a duration, zero where there is none.
 func (c ModelConfig) Objective() (time.Duration, error) {

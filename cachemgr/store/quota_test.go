@@ -100,7 +100,7 @@ func TestFullFileSystem(t *testing.T) {
 	if _, ok := s.Lookup(fn("g"), "small", ""); ok {
 		t.Error("a registration that is not on disk is in memory")
 	}
-	if o, ok := s.Lookup(fn("f"), "small", ""); !ok || o != small {
+	if o, ok := s.Lookup(fn("f"), "small", ""); !ok || !o.Equal(small) {
 		t.Error("an earlier registration is lost")
 	}
 	if file, _, err := s.OpenFile(small.Digest); err != nil {

@@ -190,7 +190,7 @@ func (s *Store) change(ctx context.Context, f api.FunctionRef, minted time.Time,
 	s.use(next.Models, 1) // from here on nobody deletes their files
 	s.mu.Unlock()
 
-	if !existed || !next.Minted.Equal(old.Minted) || !slices.Equal(next.Models, old.Models) {
+	if !existed || !next.Minted.Equal(old.Minted) || !slices.EqualFunc(next.Models, old.Models, api.Offer.Equal) {
 		if err = s.writeJSON(s.functionPath(f), next); err != nil {
 			err = fmt.Errorf("write registration: %w", err)
 		}

@@ -93,7 +93,7 @@ func TestOfferIsTheFullSet(t *testing.T) {
 		t.Errorf("registered: %v", known)
 	}
 	for range 2 {
-		if got := f.Models(fn("f")); len(got) != 1 || got[0] != stays {
+		if got := f.Models(fn("f")); len(got) != 1 || !got[0].Equal(stays) {
 			t.Errorf("models %+v", got)
 		}
 		f.reopen(1000)

@@ -37,7 +37,7 @@ func envVar(name, value string) func(*types.FunctionDeployment) {
 func TestParse(t *testing.T) {
 	plain := Spec{
 		ID:          runtime.ID{Namespace: "openfaas-fn", Name: "digits"},
-		GPU:         GPU{Policy: "least-in-flight", Mode: "shared", Fallback: "cpu"},
+		GPU:         GPU{Policy: "least-in-flight", Mode: "shared"},
 		StopTimeout: 32 * time.Second,
 	}
 	with := func(change func(*Spec)) Spec { s := plain; change(&s); return s }

@@ -23,7 +23,7 @@ type GPU struct {
 	SLO      string // a Go duration as it was written, "" for none
 	Policy   string // of scheduling
 	Mode     string // "shared": the node's cache manager; "dedicated": one of its own
-	Fallback string // what happens without a device: "cpu", "wait", "refuse"
+	Fallback string // what happens without a device: "cpu", "wait", "refuse"; "" as the model says
 }
 
 // environment tells the function's watchdog what it has to know.
@@ -46,11 +46,13 @@ func (p *parser) gpu() GPU {
 		}
 	}
 	g := GPU{
-		Model:    p.settings[annotationModel],
-		SLO:      p.settings[annotationSLO],
-		Policy:   p.oneOf(annotationPolicy, "least-in-flight"),
-		Mode:     p.oneOf(annotationMode, "shared", "dedicated"),
-		Fallback: p.oneOf(annotationFallback, "cpu", "wait", "refuse"),
+		Model:  p.settings[annotationModel],
+		SLO:    p.settings[annotationSLO],
+		Policy: p.oneOf(annotationPolicy, "least-in-flight"),
+		Mode:   p.oneOf(annotationMode, "shared", "dedicated"),
+	}
+	if _, said := p.settings[annotationFallback]; said { // else each model's own holds
+		g.Fallback = p.oneOf(annotationFallback, "cpu", "wait", "refuse")
 	}
 	if strings.ContainsAny(g.Model, "/\\\x00 ") {
 		p.fail(annotationModel, "%q is not the name of a folder below models/", g.Model)

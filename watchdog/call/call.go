@@ -23,6 +23,7 @@ type Call struct {
 	Traceparent string
 	Device      string        // the provider's hint
 	SLO         time.Duration // 0: none
+	Fallback    string        // what to do while no GPU can answer; "": as the model says
 	Models      Inferer       // nil for a function without models
 	SecretsDir  string
 	// Outer is the request that this one was made for: a handler in a process of
@@ -42,6 +43,7 @@ func New(r *http.Request, models Inferer, secretsDir string) *Call {
 		Traceparent: h.Get("Traceparent"),
 		Device:      h.Get(api.HeaderDeviceHint),
 		SLO:         slo(h.Get(api.HeaderSLO)),
+		Fallback:    h.Get(api.HeaderFallback),
 		Models:      models,
 		SecretsDir:  secretsDir,
 	}
@@ -88,6 +90,7 @@ func (c *Call) Record(o api.Info) {
 // Carry gives a request that is made for this one what it lacks of the call.
 func (c *Call) Carry(h http.Header) {
 	setDefault(h, api.HeaderDeviceHint, c.Device)
+	setDefault(h, api.HeaderFallback, c.Fallback)
 	setDefault(h, "Traceparent", c.Traceparent)
 	if c.SLO > 0 {
 		setDefault(h, api.HeaderSLO, c.SLO.String())

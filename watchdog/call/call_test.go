@@ -14,12 +14,12 @@ import (
 func TestCallTravelsInTheContext(t *testing.T) {
 	r := httptest.NewRequest("POST", "/", nil)
 	for name, value := range map[string]string{
-		"X-Call-Id": "id", "Traceparent": "00-1-2-01", "X-Faas-Gpu-Device": "gpu1", "X-Faas-Gpu-Slo": "80ms",
+		"X-Call-Id": "id", "Traceparent": "00-1-2-01", "X-Faas-Gpu-Device": "gpu1", "X-Faas-Gpu-Slo": "80ms", "X-Faas-Gpu-Fallback": "wait",
 	} {
 		r.Header.Set(name, value)
 	}
 	c := From(With(r.Context(), New(r, nil, "/secrets")))
-	if c == nil || c.ID != "id" || c.Traceparent != "00-1-2-01" || c.Device != "gpu1" || c.SLO != 80*time.Millisecond || c.SecretsDir != "/secrets" {
+	if c == nil || c.ID != "id" || c.Traceparent != "00-1-2-01" || c.Device != "gpu1" || c.SLO != 80*time.Millisecond || c.Fallback != "wait" || c.SecretsDir != "/secrets" {
 		t.Errorf("call is %+v", c)
 	}
 	for _, bad := range []string{"", "soon", "-1s"} {

@@ -55,7 +55,7 @@ func TestGoodFolder(t *testing.T) {
 	dir := folder(t, map[string]string{
 		"digits/1/model.onnx":  "one",
 		"digits/10/model.onnx": "ten",
-		"digits/model.yaml":    "slo: 80ms\naccuracy: 0.98\nmax_batch: 8\nfallback: wait\n",
+		"digits/model.yaml":    "slo: 80ms\naccuracy: 0.98\nprecisions: [fp16, fp32]\nmax_batch: 8\nfallback: wait\n",
 		"digits/labels.txt":    "kept for the handler",
 		"resnet/2/model.plan":  "native",
 		".git/config":          "x",
@@ -72,7 +72,7 @@ func TestGoodFolder(t *testing.T) {
 		t.Errorf("models are %s", s)
 	}
 	c := f.Models[0].Offer.Config
-	if c.SLO != "80ms" || c.Accuracy != 0.98 || c.MaxBatch != 8 || c.Fallback != "wait" {
+	if c.SLO != "80ms" || c.Accuracy != 0.98 || c.MaxBatch != 8 || c.Fallback != "wait" || len(c.Precisions) != 2 {
 		t.Errorf("config is %+v", c)
 	}
 	if s := strings.Join(f.Names(), " "); s != "digits resnet" {
@@ -107,6 +107,7 @@ func TestProblemsAndWarnings(t *testing.T) {
 		{"folder as file", map[string]string{"a/1/model.onnx/x": "x"}, "models/a/1/model.onnx: is not a file", false},
 		{"bad name", map[string]string{"a b/1/model.onnx": "x"}, "models/a b: a model's name", false},
 		{"bad yaml", map[string]string{"a/1/model.onnx": "x", "a/model.yaml": "slo: ["}, "models/a/model.yaml:", false},
+		{"unknown precision", map[string]string{"a/1/model.onnx": "x", "a/model.yaml": "precisions: [fp8]"}, "fp8", false},
 		{"unknown field", map[string]string{"a/1/model.onnx": "x", "a/model.yaml": "sla: 1s"}, "field sla not found", false},
 		{"bad slo", map[string]string{"a/1/model.onnx": "x", "a/model.yaml": "slo: fast"}, `slo: "fast" is not a duration`, false},
 		{"bad accuracy", map[string]string{"a/1/model.onnx": "x", "a/model.yaml": "accuracy: 98"}, "accuracy: 98 is not between", false},

@@ -42,7 +42,7 @@ func parseConfig(text []byte) (api.ModelConfig, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true)
 	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		return api.ModelConfig{}, fmt.Errorf("%w (known: slo, accuracy, max_batch, fallback)", err)
+		return api.ModelConfig{}, fmt.Errorf("%w (known: slo, accuracy, precisions, max_batch, fallback)", err)
 	}
 	return c, errors.Join(checkConfig(c)...)
 }
@@ -56,6 +56,9 @@ func checkConfig(c api.ModelConfig) []error {
 	}
 	if !(c.Accuracy >= 0 && c.Accuracy <= 1) { // NaN is neither
 		errs = append(errs, fmt.Errorf("accuracy: %v is not between 0 and 1", c.Accuracy))
+	}
+	if err := (api.ModelConfig{Precisions: c.Precisions}).Check(); err != nil {
+		errs = append(errs, err)
 	}
 	if c.MaxBatch < 0 {
 		errs = append(errs, fmt.Errorf("max_batch: %d is negative", c.MaxBatch))
