@@ -11,15 +11,14 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/openfaas/faas-provider/auth"
 	"github.com/openfaas/faas-provider/types"
 
 	"github.com/faas-gpu/faas-gpu/provider"
-	"github.com/faas-gpu/faas-gpu/provider/dispatch"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
-	"github.com/faas-gpu/faas-gpu/provider/sched"
 	"github.com/faas-gpu/faas-gpu/provider/upstream"
 )
 
@@ -36,14 +35,19 @@ type Config struct {
 	Log         *slog.Logger
 }
 
-// Server is a provider that serves.
+// Server is a provider that serves. Its methods are called one after the other.
 type Server struct {
-	http       *http.Server
-	dispatcher *dispatch.Dispatcher
-	upstream   *upstream.Client
-	cancel     context.CancelFunc
-	running    sync.WaitGroup
-	failed     chan error
+	cfg      Config // Runtime is the first one
+	http     *http.Server
+	front    *front
+	upstream *upstream.Client
+	running  sync.WaitGroup
+	failed   chan error
+
+	connections atomic.Int64 // of clients
+	passingOn   atomic.Bool
+	// generations are the parts that used one runtime each; the last is present.
+	generations []*generation
 }
 
 // Times that need no configuration.
@@ -52,46 +56,58 @@ const (
 	clientIdle    = 2 * time.Minute  // for a client to use its connection again
 )
 
-// Start serves until Shutdown.
+// Start serves until Shutdown or PassOn.
 func Start(cfg Config) (*Server, error) {
 	if cfg.Listener == nil || cfg.Runtime == nil || cfg.Log == nil {
 		return nil, errors.New("provider server: Listener, Runtime and Log are needed")
 	}
 	l := cfg.Limits
 	s := &Server{
+		cfg:   cfg,
+		front: newFront(),
 		upstream: upstream.New(upstream.Config{
 			DialTimeout: l.DialTimeout, Timeout: l.UpstreamTimeout, IdleTimeout: l.UpstreamIdle, MaxIdle: l.UpstreamConns,
 		}),
-		dispatcher: dispatch.New(dispatch.Config{
-			Runtime: cfg.Runtime, Scheduler: sched.NewLeastInFlight(l.Queue), Wait: l.QueueWait, WakeFromZero: l.WakeFromZero, Log: cfg.Log,
-		}),
 		failed: make(chan error, 1),
 	}
-	nodes := provider.NewNodes(cfg.Nodes, cfg.Log)
-	p, err := provider.New(provider.Config{
-		Runtime: cfg.Runtime, Dispatcher: s.dispatcher, Upstream: s.upstream, Nodes: nodes,
-		Credentials: cfg.Credentials, Version: cfg.Version, Limits: l.Request, Log: cfg.Log,
-	})
-	if err != nil {
-		s.dispatcher.Close()
+	if err := s.use(cfg.Runtime); err != nil {
 		return nil, err
 	}
 	s.http = &http.Server{
-		Handler: p, ConnContext: provider.ConnContext,
+		Handler: s.front, ConnContext: provider.ConnContext, ConnState: s.count,
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: clientIdle,
 		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
 	}
-	s.http.RegisterOnShutdown(p.Close)
-	ctx, cancel := context.WithCancel(context.Background())
-	s.cancel = cancel
-	s.running.Go(func() { s.dispatcher.Run(ctx) })
-	s.running.Go(func() { nodes.Run(ctx, cfg.Runtime) })
+	s.http.RegisterOnShutdown(func() { s.present().provider.Close() })
 	s.running.Go(func() {
-		if err := s.http.Serve(cfg.Listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(cfg.Listener); !errors.Is(err, http.ErrServerClosed) && !s.passingOn.Load() {
 			s.failed <- fmt.Errorf("provider server: %w", err)
 		}
 	})
 	return s, nil
+}
+
+// use serves with a runtime from now on.
+func (s *Server) use(rt runtime.Runtime) error {
+	g, err := s.newGeneration(rt)
+	if err != nil {
+		return err
+	}
+	s.generations = append(s.generations, g)
+	s.front.show(stage{handler: g.provider})
+	return nil
+}
+
+func (s *Server) present() *generation { return s.generations[len(s.generations)-1] }
+
+// count counts the connections of clients.
+func (s *Server) count(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.connections.Add(1)
+	case http.StateHijacked, http.StateClosed:
+		s.connections.Add(-1)
+	}
 }
 
 // Failed tells when the Server no longer serves although it should.
@@ -104,9 +120,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err != nil {
 		err = fmt.Errorf("requests were cut off: %w", errors.Join(err, s.http.Close()))
 	}
-	s.cancel()
 	s.running.Wait()
-	s.dispatcher.Close()
+	for _, g := range s.generations {
+		g.stop()
+		g.dispatcher.Close()
+	}
 	s.upstream.Close()
 	return err
 }

@@ -1,0 +1,49 @@
+package server
+
+import (
+	"context"
+	"sync"
+
+	"github.com/faas-gpu/faas-gpu/provider"
+	"github.com/faas-gpu/faas-gpu/provider/dispatch"
+	"github.com/faas-gpu/faas-gpu/provider/runtime"
+	"github.com/faas-gpu/faas-gpu/provider/sched"
+)
+
+// generation is all that depends on one runtime.
+type generation struct {
+	provider   *provider.Provider
+	dispatcher *dispatch.Dispatcher
+	cancel     context.CancelFunc
+	running    sync.WaitGroup
+}
+
+func (s *Server) newGeneration(rt runtime.Runtime) (*generation, error) {
+	l, log := s.cfg.Limits, s.cfg.Log
+	g := &generation{dispatcher: dispatch.New(dispatch.Config{
+		Runtime: rt, Scheduler: sched.NewLeastInFlight(l.Queue), Wait: l.QueueWait, WakeFromZero: l.WakeFromZero, Log: log,
+	})}
+	nodes := provider.NewNodes(s.cfg.Nodes, log)
+	var err error
+	g.provider, err = provider.New(provider.Config{
+		Runtime: rt, Dispatcher: g.dispatcher, Upstream: s.upstream, Nodes: nodes,
+		Credentials: s.cfg.Credentials, Version: s.cfg.Version, Limits: l.Request,
+		Successor: s.front, Log: log,
+	})
+	if err != nil {
+		g.dispatcher.Close()
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	g.cancel = cancel
+	g.running.Go(func() { g.dispatcher.Run(ctx) })
+	g.running.Go(func() { nodes.Run(ctx, rt) })
+	return g, nil
+}
+
+// stop follows the runtime and the nodes no longer. What is known stays, and
+// leases go on.
+func (g *generation) stop() {
+	g.cancel()
+	g.running.Wait()
+}
