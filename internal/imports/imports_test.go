@@ -59,6 +59,7 @@ func TestPureLeaves(t *testing.T) {
 		"cachemgr/api/tensor":     nil,
 		"cachemgr/engine":         {"cachemgr/api/tensor"},
 		"cachemgr/policy":         nil,
+		"cachemgr/queue":          nil,
 		"provider/sched":          nil,
 		"provider/sched/locality": {"provider/sched"},
 	}
