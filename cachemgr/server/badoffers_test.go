@@ -92,6 +92,8 @@ func TestBadOffers(t *testing.T) {
 		"allow_plans":      change(func(o *api.Offer) { o.Format = "plan" }),
 		"not a duration":   change(func(o *api.Offer) { o.Config.SLO = "fast" }),
 		"between 0 and 1":  change(func(o *api.Offer) { o.Config.Accuracy = 7 }),
+		"neither fp16 nor": change(func(o *api.Offer) { o.Config.Precisions = []string{"fp16", "fp8"} }),
+		"fp16 twice":       change(func(o *api.Offer) { o.Config.Precisions = []string{"fp16", "fp16"} }),
 		"none of cpu, wai": change(func(o *api.Offer) { o.Config.Fallback = "pray" }),
 	} {
 		good := offerOf("good", "1")

@@ -45,6 +45,7 @@ type entry struct {
 	number   int64  // of the version
 	caller   string // the function, as cachemgr.Request has it
 	slo      time.Duration
+	terms    cachemgr.Terms
 	file     *file
 	stats    *stats
 }
@@ -143,7 +144,8 @@ func (c *catalog) entry(ref api.FunctionRef, o api.Offer) (*entry, error) {
 		return nil, fmt.Errorf("%w: the same file is in use as %q", errBadRequest, f.format)
 	}
 	// Functions that share a file do not read each other's names in messages.
-	m := cachemgr.Model{Digest: o.Digest, Name: shortDigest(o.Digest), Path: path, Format: engine.Format(o.Format), Size: o.Size}
+	terms := cachemgr.Terms{Precisions: o.Config.Precisions, MaxBatch: o.Config.MaxBatch, Fallback: o.Config.Fallback}
+	m := cachemgr.Model{Digest: o.Digest, Name: shortDigest(o.Digest), Path: path, Format: engine.Format(o.Format), Size: o.Size, Terms: terms}
 	if err := c.manager.Add(m); err != nil {
 		return nil, err
 	}
@@ -153,7 +155,7 @@ func (c *catalog) entry(ref api.FunctionRef, o api.Offer) (*entry, error) {
 		c.files[o.Digest] = f
 		c.mu.Unlock()
 	}
-	return &entry{function: ref, offer: o, number: number, caller: ref.Name + "." + ref.Namespace, slo: slo, file: f,
+	return &entry{function: ref, offer: o, number: number, caller: ref.Name + "." + ref.Namespace, slo: slo, terms: terms, file: f,
 		stats: c.statsFor(ref, o.Name, o.Version)}, nil
 }
 

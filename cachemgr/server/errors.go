@@ -38,12 +38,17 @@ var (
 const statusClientGone = 499
 
 // retryAfter is how long a caller is told to wait, in whole seconds: until a
-// model that failed is tried again, else 1; queues here empty within seconds.
+// model that failed is tried again or its engine may be built, else 1; queues here
+// empty within seconds.
 func retryAfter(err error, now time.Time) int {
+	var at time.Time
 	if f := (*cachemgr.FailedError)(nil); errors.As(err, &f) {
-		return max(1, int(math.Ceil(f.RetryAt.Sub(now).Seconds())))
+		at = f.RetryAt
 	}
-	return 1
+	if b := (*cachemgr.BuildingError)(nil); errors.As(err, &b) {
+		at = b.RetryAt
+	}
+	return max(1, int(math.Ceil(at.Sub(now).Seconds())))
 }
 
 // httpStatus is the one place where errors become statuses. A model that can
@@ -65,6 +70,7 @@ var statusOf = []struct {
 }{
 	{cachemgr.ErrUnknownModel, http.StatusNotFound},
 	{cachemgr.ErrTooLarge, http.StatusInternalServerError},
+	{cachemgr.ErrBuilding, http.StatusServiceUnavailable},
 	{engine.ErrBadModel, http.StatusInternalServerError},
 	{cachemgr.ErrFailed, http.StatusServiceUnavailable},
 

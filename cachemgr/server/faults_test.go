@@ -33,6 +33,7 @@ func TestManagerErrorsBecomeStatuses(t *testing.T) {
 		{wrap(cachemgr.ErrFailed, errors.New("x")), 503, true, reasonBackend},
 		{wrap(cachemgr.ErrFailed, engine.ErrBadModel), 500, false, reasonBackend},
 		{wrap(cachemgr.ErrFailed, context.DeadlineExceeded), 503, true, reasonBackend},
+		{&cachemgr.BuildingError{Progress: "fp16: 40 %"}, 503, true, reasonRejected},
 		{engine.ErrBadModel, 500, false, reasonBackend},
 		{cachemgr.ErrTooLarge, 500, false, reasonBackend},
 		{engine.ErrDeviceLost, 503, true, reasonRejected},
@@ -59,6 +60,7 @@ func TestRetryAfter(t *testing.T) {
 	now := time.Now()
 	for want, err := range map[int]error{
 		1:  cachemgr.ErrOverloaded,
+		7:  fmt.Errorf("model: %w", &cachemgr.BuildingError{RetryAt: now.Add(7 * time.Second)}),
 		30: fmt.Errorf("model: %w", &cachemgr.FailedError{Reason: errors.New("x"), RetryAt: now.Add(29*time.Second + 1)}),
 	} {
 		if got := retryAfter(err, now); got != want {

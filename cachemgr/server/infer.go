@@ -70,11 +70,11 @@ func (c *call) serve(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithDeadline(r.Context(), c.arrived.Add(limit))
 	defer cancel()
 	defer func() { c.outputs.release() }()
-	slo, err := c.slo(r.Header)
+	ask, err := c.ask(r.Header)
 	if err != nil {
 		return err
 	}
-	if err := c.run(ctx, engine.DeviceID(r.Header.Get(api.HeaderDeviceHint)), slo); err != nil {
+	if err := c.run(ctx, ask); err != nil {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return fmt.Errorf("model %q: no answer within %v: %w", c.entry.offer.Name, limit, err)
 		}
@@ -84,7 +84,7 @@ func (c *call) serve(w http.ResponseWriter, r *http.Request) error {
 }
 
 // run computes; ctx ends it.
-func (c *call) run(ctx context.Context, hint engine.DeviceID, slo time.Duration) (err error) {
+func (c *call) run(ctx context.Context, ask cachemgr.Request) (err error) {
 	begin := time.Now()
 	if c.spec, err = c.server.specOf(ctx, c.entry.file); err != nil {
 		return err
@@ -102,15 +102,8 @@ func (c *call) run(ctx context.Context, hint engine.DeviceID, slo time.Duration)
 	}
 	c.outputs = newOutputs(c.spec, picked, c.server.codec.Buffers.Get(int(room)))
 	c.timing.input = time.Since(c.arrived) - read
-	c.result, err = c.server.manager.Infer(ctx, cachemgr.Request{
-		Digest:   c.entry.offer.Digest,
-		Device:   hint,
-		Arrived:  c.arrived,
-		Function: c.entry.caller,
-		SLO:      slo,
-		In:       c.request.Inputs,
-		Out:      c.outputs.tensors,
-	})
+	ask.In, ask.Out = c.request.Inputs, c.outputs.tensors
+	c.result, err = c.server.manager.Infer(ctx, ask)
 	if err != nil {
 		return err
 	}
@@ -142,8 +135,8 @@ func (c *call) answer(w http.ResponseWriter) error {
 	now := time.Now()
 	c.timing.output, c.timing.total = now.Sub(begin), now.Sub(c.arrived)
 	c.entry.stats.succeeded(now, c.rows(), c.result.Outcome, c.timing)
-	if c.result.Outcome != api.CacheHit {
-		s.swaps.WithLabelValues(c.result.Outcome).Observe(c.timing.swap.Seconds())
+	if o := c.result.Outcome; o == api.CacheSwap || o == api.CacheLoad {
+		s.swaps.WithLabelValues(o).Observe(c.timing.swap.Seconds())
 	}
 	s.expectTaken(w, m.Size())
 	_, _ = m.WriteTo(w) // an error is the client's leaving: there is nobody to tell
@@ -176,17 +169,31 @@ func (c *call) setHeaders(h http.Header, m *oip.Message) {
 	set(api.HeaderTiming, api.Timing{Queue: c.timing.queue, Swap: c.timing.swap, Compute: c.timing.compute}.Format())
 }
 
-// slo is the latency objective of the request: the caller's, or else the model's.
-func (c *call) slo(h http.Header) (time.Duration, error) {
-	v := h.Get(api.HeaderSLO)
-	if v == "" {
-		return c.entry.slo, nil
+// ask is what the manager is asked for, but for the tensors. What the headers of
+// the request say goes before what the model says.
+func (c *call) ask(h http.Header) (cachemgr.Request, error) {
+	ask := cachemgr.Request{
+		Digest:   c.entry.offer.Digest,
+		Device:   engine.DeviceID(h.Get(api.HeaderDeviceHint)),
+		Arrived:  c.arrived,
+		Function: c.entry.caller,
+		SLO:      c.entry.slo,
+		Terms:    c.entry.terms,
 	}
-	slo, err := time.ParseDuration(v)
-	if err != nil || slo < 0 {
-		return 0, fmt.Errorf(`%w: %s is %q, not a duration such as "80ms"`, errBadRequest, api.HeaderSLO, v)
+	if v := h.Get(api.HeaderSLO); v != "" {
+		slo, err := time.ParseDuration(v)
+		if err != nil || slo < 0 {
+			return ask, fmt.Errorf(`%w: %s is %q, not a duration such as "80ms"`, errBadRequest, api.HeaderSLO, v)
+		}
+		ask.SLO = slo
 	}
-	return slo, nil
+	if v := h.Get(api.HeaderFallback); v != "" {
+		if err := api.CheckFallback(v); err != nil {
+			return ask, fmt.Errorf("%w: %s: %w", errBadRequest, api.HeaderFallback, err)
+		}
+		ask.Terms.Fallback = v
+	}
+	return ask, nil
 }
 
 // timeLeft is how long a request may take: the limit, or what the caller still

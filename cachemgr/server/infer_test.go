@@ -68,6 +68,35 @@ func TestInferBinaryWithTheClient(t *testing.T) {
 	}
 }
 
+// What a request says goes before what the model says.
+func TestTermsOfARequest(t *testing.T) {
+	m := newFakeManager()
+	var got cachemgr.Request
+	m.infer = func(ctx context.Context, r cachemgr.Request) (cachemgr.Result, error) {
+		got = r
+		res, err := double(ctx, r)
+		res.Outcome = api.CacheFallback
+		return res, err
+	}
+	s, h := newServer(t, m, Limits{})
+	s.catalog.entriesOf(api.FunctionRef{})[0].terms = cachemgr.Terms{Precisions: []string{"fp32"}, MaxBatch: 4, Fallback: "wait"}
+	for header, want := range map[string]string{"": "wait", "cpu": "cpu", "refuse": "refuse"} {
+		resp, body := send(t, "POST", h.URL+inferPath, four, api.HeaderFallback, header)
+		if resp.StatusCode != 200 || resp.Header.Get(api.HeaderCache) != api.CacheFallback {
+			t.Errorf("%d %s", resp.StatusCode, body)
+		}
+		if got.Terms.Fallback != want || got.Terms.MaxBatch != 4 || len(got.Terms.Precisions) != 1 {
+			t.Errorf("%q became %+v", header, got.Terms)
+		}
+	}
+	if resp, body := send(t, "POST", h.URL+inferPath, four, api.HeaderFallback, "pray"); resp.StatusCode != 400 || !strings.Contains(body, "cpu, wait, refuse") {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	if n := s.catalog.entriesOf(api.FunctionRef{})[0].stats.fallbacks.Load(); n != 3 {
+		t.Errorf("%d fallbacks are counted", n)
+	}
+}
+
 func TestInferOfDynamicOutput(t *testing.T) {
 	m := newFakeManager()
 	m.spec.Inputs = []tensor.Spec{{Name: "x", Datatype: tensor.FP32, Shape: []int64{-1, 2}}}

@@ -65,6 +65,7 @@ var perModel = []struct {
 	{desc("faas_gpu_cache_hits_total", "Requests that found their model resident.", modelLabels...), func(s *stats) int64 { return s.hits.Load() }},
 	{desc("faas_gpu_cache_swaps_total", "Requests that waited for their model from the host pool.", modelLabels...), func(s *stats) int64 { return s.swaps.Load() }},
 	{desc("faas_gpu_cache_loads_total", "Requests that waited for their model from disk.", modelLabels...), func(s *stats) int64 { return s.loads.Load() }},
+	{desc("faas_gpu_cache_fallbacks_total", "Requests that another engine answered, because their model's own could not.", modelLabels...), func(s *stats) int64 { return s.fallbacks.Load() }},
 }
 
 var (

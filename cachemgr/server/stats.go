@@ -31,7 +31,7 @@ type stats struct {
 
 	request, queue, input, compute, output, swap, failed duration
 
-	hits, swaps, loads atomic.Int64
+	hits, swaps, loads, fallbacks atomic.Int64
 }
 
 // duration is a total of times.
@@ -63,6 +63,8 @@ func (s *stats) succeeded(now time.Time, rows int64, outcome string, t timing) {
 		s.swaps.Add(1)
 	case api.CacheLoad:
 		s.loads.Add(1)
+	case api.CacheFallback:
+		s.fallbacks.Add(1)
 	}
 }
 
