@@ -10,12 +10,14 @@ type ledger struct {
 	overhead int64 // held by the engine for all models together
 
 	resident, loading, draining, residual int64
+
+	reserved int64 // for somebody beside the models: see Manager.Reserve
 }
 
 // limit is what models may hold together.
 func (l *ledger) limit() int64 { return l.budget - l.overhead }
 
-func (l *ledger) used() int64 { return l.resident + l.loading + l.draining + l.residual }
+func (l *ledger) used() int64 { return l.resident + l.loading + l.draining + l.residual + l.reserved }
 
 // room may be negative: an estimate was too low, or the overhead has grown.
 func (l *ledger) room() int64 { return l.limit() - l.used() }

@@ -287,7 +287,7 @@ func (r *rig) checkDevice(d *device) (waiting int) {
 		}
 	}
 	l := d.ledger
-	sum.budget, sum.overhead = l.budget, l.overhead
+	sum.budget, sum.overhead, sum.reserved = l.budget, l.overhead, l.reserved
 	if sum != l || min(l.resident, l.loading, l.draining, l.residual) < 0 || !r.growth && l.room() < 0 {
 		r.Errorf("%s: ledger %+v, models have %+v", d.ID, l, sum)
 	}

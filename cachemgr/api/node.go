@@ -43,7 +43,7 @@ type NodeStatus struct {
 }
 
 // DeviceStatus is a device with its byte ledger. Budget >= Resident + Loading +
-// Draining + Residual at all times.
+// Draining + Residual at all times, and Reserved as soon as models have made room.
 type DeviceStatus struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
@@ -55,9 +55,10 @@ type DeviceStatus struct {
 	Loading  int64  `json:"loading_bytes"`
 	Draining int64  `json:"draining_bytes"`
 	Residual int64  `json:"residual_bytes"`
-	Running  int    `json:"running"` // requests that compute now
-	Queued   int    `json:"queued"`  // requests that wait for the device or for bytes
-	Slots    int    `json:"slots"`   // requests that may compute at once
+	Reserved int64  `json:"reserved_bytes,omitempty"` // for the engine builder
+	Running  int    `json:"running"`                  // requests that compute now
+	Queued   int    `json:"queued"`                   // requests that wait for the device or for bytes
+	Slots    int    `json:"slots"`                    // requests that may compute at once
 }
 
 // PoolStatus is the host pool of a node.
