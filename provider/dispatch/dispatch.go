@@ -156,7 +156,7 @@ func (d *Dispatcher) Lookup(id runtime.ID) (*Function, bool) {
 func (d *Dispatcher) Explain(id runtime.ID) sched.Explanation {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.scheduler.Explain(time.Now(), id.String())
+	return d.scheduler.Explain(time.Now(), sched.Request{Function: id.String()})
 }
 
 // Stats counts what happened.

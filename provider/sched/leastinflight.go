@@ -15,6 +15,9 @@ const (
 	maxAttempts = 10
 )
 
+// PolicyLeastInFlight is the name of LeastInFlight as a policy.
+const PolicyLeastInFlight = "least-in-flight"
+
 // LeastInFlight sends a request to the ready replica that serves the fewest
 // requests now; among equals to the one that was given one the longest ago.
 // Requests that find no free replica wait, per function, first come first served;
@@ -257,9 +260,9 @@ func (s *LeastInFlight) refuseAll(f *function, why Reason, actions []Action) []A
 }
 
 // Explain implements Scheduler.
-func (s *LeastInFlight) Explain(now time.Time, name string) Explanation {
-	out := Explanation{Function: name, Policy: "least-in-flight", Replicas: []Candidate{}}
-	f := s.functions[name]
+func (s *LeastInFlight) Explain(now time.Time, r Request) Explanation {
+	out := Explanation{Function: r.Function, Model: r.Model, Policy: PolicyLeastInFlight, Replicas: []Candidate{}}
+	f := s.functions[r.Function]
 	if f == nil {
 		out.Why = "no such function"
 		return out

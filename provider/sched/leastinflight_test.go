@@ -168,12 +168,12 @@ func TestLeastInFlight(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	s := NewLeastInFlight(10)
-	if e := s.Explain(start, "f.ns"); e.Why != "no such function" || e.Replicas == nil {
+	if e := s.Explain(start, Request{Function: "f.ns"}); e.Why != "no such function" || e.Replicas == nil {
 		t.Errorf("unknown: %+v", e)
 	}
 	s.Step(start, replicas("f", append(ready(1, "a", "b"), Replica{ID: "c", Node: "n"})), nil)
 	s.Step(start, arrive(1, "f"), nil)
-	e := s.Explain(start, "f")
+	e := s.Explain(start, Request{Function: "f"})
 	if e.Chosen != "b" || len(e.Replicas) != 3 {
 		t.Fatalf("got %+v", e)
 	}
@@ -184,7 +184,7 @@ func TestExplain(t *testing.T) {
 	}
 	s.Step(start, arrive(2, "f"), nil)
 	s.Step(start, arrive(3, "f"), nil)
-	if e := s.Explain(start, "f"); e.Chosen != "" || e.Queued != 1 {
+	if e := s.Explain(start, Request{Function: "f"}); e.Chosen != "" || e.Queued != 1 {
 		t.Errorf("full: %+v", e)
 	}
 }

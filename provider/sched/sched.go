@@ -6,9 +6,10 @@ import "time"
 type Scheduler interface {
 	// Step takes one event in and appends what to do now to actions.
 	Step(now time.Time, e Event, actions []Action) []Action
-	// Explain says in words, for every replica of the function, what sending it
-	// a request now would cost, and which one would be chosen and why.
-	Explain(now time.Time, function string) Explanation
+	// Explain says in words, for every replica of r's function, what sending r
+	// there now would cost, and which one would be chosen and why. It needs
+	// Function, Model and SLO.
+	Explain(now time.Time, r Request) Explanation
 }
 
 // EventKind tells which fields of an Event are set.
@@ -57,6 +58,7 @@ type Event struct {
 	Function string    // Replicas, Removed
 	Replicas []Replica // Replicas; not kept
 	Wakeable bool      // Replicas: the function may be started by a request
+	Policy   string    // Replicas: where requests of Function go, "" for as the others
 
 	Devices []Device // Devices; not kept
 	Device  string   // Resident, Evicted
@@ -73,6 +75,10 @@ type Device struct {
 	Budget int64  // bytes of models that it can hold
 	Class  string // devices of a class have the same prices
 	Link   string // devices with the same one share the way from host memory
+	Slots  int    // requests that it computes at once, 0 for 1
+	// Credits is how many requests it may be given at a time, 0 for what the
+	// scheduler takes by default.
+	Credits int
 }
 
 // Price is what a model costs on a class of devices, as it was measured with
@@ -82,6 +88,8 @@ type Price struct {
 	Load    time.Duration // from disk into host memory
 	Swap    time.Duration // from host memory into the device
 	Compute time.Duration // one request, once it is there
+	// Estimated: one of them was not measured for this model.
+	Estimated bool
 }
 
 // RequestID is chosen by the caller and is never used twice.
@@ -95,6 +103,8 @@ type Request struct {
 	Deadline time.Time
 	// SLO is how soon after now the answer should be there; 0 for no SLO.
 	SLO time.Duration
+	// OnTime: it is to be refused if the SLO cannot be met.
+	OnTime bool
 }
 
 // Replica as the scheduler sees it.
@@ -128,7 +138,9 @@ type Action struct {
 	Device   string
 	Function string
 	Reason   Reason
-	At       time.Time // Alarm
+	At       time.Time     // Alarm
+	Model    string        // Dispatch to a device: what it has to fetch, "" if it has it
+	After    time.Duration // Refuse with TooLate: when it may be worth to try again
 }
 
 // Reason of a Refuse.
@@ -139,6 +151,7 @@ const (
 	NoReplica                     // scaled to zero, and a request may not wake it
 	NoFunction                    // no Replicas event has named it, or it is gone
 	Unreachable                   // no replica that is left could be reached
+	TooLate                       // its SLO cannot be met
 )
 
 // Explanation of a choice, for people and as JSON.
@@ -147,6 +160,8 @@ type Explanation struct {
 	Policy   string      `json:"policy"`
 	Chosen   string      `json:"chosen,omitempty"` // a replica
 	Why      string      `json:"why"`
+	Model    string      `json:"model,omitempty"`
+	Device   string      `json:"device,omitempty"` // chosen
 	Queued   int         `json:"queued"`
 	Replicas []Candidate `json:"replicas"`
 	// Devices are set by policies that choose one.
@@ -164,7 +179,9 @@ type DeviceCost struct {
 	Compute float64 `json:"compute_ms"` // once both are over
 	Toll    float64 `json:"toll_ms"`    // what fetching takes from the requests that wait
 	Total   float64 `json:"total_ms"`
-	Why     string  `json:"why"`
+	// Estimated: what the model costs here was guessed, not measured.
+	Estimated bool   `json:"estimated,omitempty"`
+	Why       string `json:"why"`
 }
 
 // Candidate is one replica in an Explanation.

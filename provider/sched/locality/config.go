@@ -24,8 +24,9 @@ func Policies() []Policy { return []Policy{LB, LALB, LALBO3, Swap} }
 // Config of a Scheduler.
 type Config struct {
 	Policy Policy
-	// Credits is how many requests a device may hold: one is computed, the
-	// models of the others are fetched meanwhile. Default: 2 for swap, else 1.
+	// Credits is how many requests a device may hold that does not say so itself:
+	// one is computed, the models of the others are fetched meanwhile. Default: 2
+	// for swap, else 1.
 	Credits int
 	// Limit is how many younger requests may be served before a waiting one that
 	// the same devices can serve. Default: 25. lb and lalb keep the order, for
@@ -41,6 +42,21 @@ type Config struct {
 	// with an unknown one, or of functions that run where no device is.
 	// Default: sched.LeastInFlight with the same QueueLimit.
 	Plain sched.Scheduler
+	// Decided, if it is not nil, is told each time a device is chosen, before
+	// anything is changed by that.
+	Decided func(Decision)
+}
+
+// Decision is the choice of a device for a request, and what the others would
+// have cost.
+type Decision struct {
+	Request  sched.RequestID
+	Function string
+	Model    string
+	Device   string
+	Why      string
+	Waited   time.Duration
+	Devices  []sched.DeviceCost
 }
 
 func (c Config) withDefaults() (Config, error) {

@@ -13,12 +13,14 @@ type device struct {
 	node  *node
 	class int
 	way   *way
+	// credits is how many requests it may hold, slots how many it computes at once.
+	credits, slots int
 
 	held   []*request // in the order they were given
 	since  uint64     // when it last got room, see Scheduler.room
 	freeAt instant    // when the held requests are expected to be done
 	bound  queue      // requests that wait for this device only
-	work   instant    // compute of the bound requests
+	work   instant    // what the bound requests take of it
 	used   int64      // bytes of the models that are here, or coming
 
 	hits  lineHeap // lines whose model may be here
@@ -57,10 +59,14 @@ func holds(held []*request, m *model) bool {
 // expect is when the held requests are done if they go on at now.
 func (d *device) expect(now instant) instant {
 	for _, h := range d.held {
-		now = max(now, h.ready) + h.compute
+		now = max(now, h.ready) + h.takes
 	}
 	return now
 }
+
+// takes is for how long a request for m keeps d from others: of a device that
+// computes several at once each takes its part.
+func (d *device) takes(m *model) instant { return m.prices[d.class].compute / instant(d.slots) }
 
 // node is a machine with devices.
 type node struct {
@@ -92,6 +98,7 @@ type model struct {
 // price is one sched.Price.
 type price struct {
 	known               bool
+	estimated           bool
 	load, swap, compute time.Duration
 }
 
@@ -100,10 +107,11 @@ type function struct {
 	name     string
 	wakeable bool
 	gone     bool
+	policy   Policy
+	place    policy // where its requests go; nil: no device is chosen for them
 	replicas []*replica
 	lines    []*line
 	waiting  int
-	last     *model // of its latest request, for Explain
 }
 
 // replica is one sched.Replica.
@@ -140,20 +148,27 @@ func (f *function) ready() bool {
 	return false
 }
 
-// on is the replica on a node that serves the fewest requests, nil if there is
-// none. A full one is as good as none only if another has room: the watchdog has
-// the last word.
+// full reports whether r serves as many requests as it may.
+func (r *replica) full() bool { return r.Capacity > 0 && r.inFlight >= r.Capacity }
+
+// on is the replica on a node that serves the fewest requests and may have one
+// more, nil if there is none.
 func (f *function) on(node string) *replica {
 	var best *replica
-	bestFull := false
 	for _, r := range f.replicas {
-		if r.Node != node || !f.usable(r) {
-			continue
-		}
-		full := r.Capacity > 0 && r.inFlight >= r.Capacity
-		if best == nil || bestFull && !full || bestFull == full && r.inFlight < best.inFlight {
-			best, bestFull = r, full
+		if r.Node == node && f.usable(r) && !r.full() && (best == nil || r.inFlight < best.inFlight) {
+			best = r
 		}
 	}
 	return best
+}
+
+// livesOn reports whether f has a replica on a node that can be used, full or not.
+func (f *function) livesOn(node string) bool {
+	for _, r := range f.replicas {
+		if r.Node == node && f.usable(r) {
+			return true
+		}
+	}
+	return false
 }

@@ -3,6 +3,7 @@ package locality
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -40,6 +41,7 @@ func against(t *testing.T, cfg Config, seed uint64) {
 	reference := newNaive(cfg)
 	for i := range 500 {
 		now, e := w.next(i)
+		s.Explain(now, sched.Request{Function: w.functions[i%4], Model: w.models[i%6]}) // changes nothing
 		got, want := s.Step(now, e, nil), reference.step(now, e)
 		if g, w := reference.describe(got), reference.describe(want); g != w {
 			t.Fatalf("seed %d, event %d %+v:\ngot  %q\nwant %q", seed, i, e, g, w)
@@ -72,8 +74,11 @@ type world struct {
 	functions  []string
 	models     []string
 	devices    []sched.Device
+	present    []sched.Device
 	bytes      map[string]int64 // of models
 	dispatched []sched.RequestID
+	// unlimited replicas take any number of requests.
+	unlimited bool
 }
 
 func newWorld(seed uint64) *world {
@@ -87,7 +92,7 @@ func newWorld(seed uint64) *world {
 	for i := range 5 {
 		w.devices = append(w.devices, sched.Device{
 			ID: fmt.Sprintf("d%d", i), Node: fmt.Sprintf("n%d", i/2), Budget: int64(60 + 40*(i%2)),
-			Class: fmt.Sprintf("c%d", i%2), Link: []string{"", "shared"}[i/3],
+			Class: fmt.Sprintf("c%d", i%2), Link: []string{"", "shared"}[i/3], Slots: i % 3,
 		})
 	}
 	return w
@@ -102,7 +107,8 @@ func (w *world) next(i int) (time.Time, sched.Event) {
 	w.now = w.now.Add(w.millis(40))
 	switch ground := len(w.functions) + 1; {
 	case i == 0:
-		return w.now, sched.Event{Kind: sched.Devices, Devices: w.devices}
+		w.present = slices.Clone(w.devices)
+		return w.now, sched.Event{Kind: sched.Devices, Devices: w.present}
 	case i < ground:
 		return w.now, w.replicas(w.functions[i-1], true)
 	case i < ground+len(w.models):
@@ -113,7 +119,8 @@ func (w *world) next(i int) (time.Time, sched.Event) {
 		w.last++
 		return w.now, sched.Event{Kind: sched.Arrive, Request: sched.Request{
 			ID: w.last, Function: w.pick(w.functions), Model: w.pick(append(w.models, "", "unknown")),
-			SLO: []time.Duration{0, 60 * time.Millisecond, 200 * time.Millisecond}[w.rng.IntN(3)],
+			SLO:    []time.Duration{0, 60 * time.Millisecond, 200 * time.Millisecond}[w.rng.IntN(3)],
+			OnTime: w.rng.IntN(3) == 0,
 		}}
 	case p < 80:
 		if len(w.dispatched) > 0 {
@@ -137,9 +144,16 @@ func (w *world) next(i int) (time.Time, sched.Event) {
 		return w.now, w.replicas(w.pick(w.functions), false)
 	case p < 98:
 		return w.now, sched.Event{Kind: sched.Removed, Function: w.pick(w.functions)}
+	case p < 99 && w.rng.IntN(2) == 0:
+		// Others may be what is given now, and nothing else.
+		for i := range w.present {
+			w.present[i].Credits = w.rng.IntN(4)
+		}
+		return w.now, sched.Event{Kind: sched.Devices, Devices: w.present}
 	case p < 99:
 		w.rng.Shuffle(len(w.devices), func(i, j int) { w.devices[i], w.devices[j] = w.devices[j], w.devices[i] })
-		return w.now, sched.Event{Kind: sched.Devices, Devices: w.devices[:2+w.rng.IntN(4)]}
+		w.present = slices.Clone(w.devices[:2+w.rng.IntN(4)])
+		return w.now, sched.Event{Kind: sched.Devices, Devices: w.present}
 	default:
 		return w.now, w.prices(w.pick(w.models))
 	}
@@ -148,15 +162,25 @@ func (w *world) next(i int) (time.Time, sched.Event) {
 
 func (w *world) replicas(function string, everywhere bool) sched.Event {
 	e := sched.Event{Kind: sched.Replicas, Function: function, Wakeable: w.rng.IntN(4) > 0}
+	if w.rng.IntN(3) == 0 {
+		e.Policy = w.pick([]string{string(LB), string(LALB), string(Swap), sched.PolicyLeastInFlight})
+	}
 	for i := range 4 {
 		if everywhere || w.rng.IntN(3) > 0 {
 			e.Replicas = append(e.Replicas, sched.Replica{
 				ID: fmt.Sprintf("%s-%d", function, i), Node: fmt.Sprintf("n%d", i%4),
-				Ready: everywhere || w.rng.IntN(4) > 0, Capacity: w.rng.IntN(3),
+				Ready: everywhere || w.rng.IntN(4) > 0, Capacity: w.capacity(),
 			})
 		}
 	}
 	return e
+}
+
+func (w *world) capacity() int {
+	if w.unlimited {
+		return 0
+	}
+	return w.rng.IntN(3)
 }
 
 func (w *world) prices(model string) sched.Event {
@@ -164,6 +188,10 @@ func (w *world) prices(model string) sched.Event {
 		w.bytes[model] = int64(10 + w.rng.IntN(70))
 	}
 	e := sched.Event{Kind: sched.Prices, Model: model, Bytes: w.bytes[model]}
+	if w.now.Sub(start) > time.Second && w.rng.IntN(4) == 0 {
+		e.Bytes = 0 // no node has it any more
+		return e
+	}
 	for _, class := range []string{"c0", "c1"} {
 		if w.now.Sub(start) > time.Second && w.rng.IntN(4) == 0 {
 			continue // it cannot run there any more

@@ -10,36 +10,98 @@ import (
 	"github.com/faas-gpu/faas-gpu/provider/sched"
 )
 
-// Explain implements sched.Scheduler. The request it speaks of has the model
-// that the function's latest request had, and no SLO.
-func (s *Scheduler) Explain(now time.Time, name string) sched.Explanation {
+// Explain implements sched.Scheduler.
+func (s *Scheduler) Explain(now time.Time, r sched.Request) sched.Explanation {
 	s.tick(now)
-	f := s.functions[name]
-	if f == nil || f.last == nil {
-		return s.cfg.Plain.Explain(now, name)
+	f, m := s.functions[r.Function], s.models[r.Model]
+	switch {
+	case f == nil || f.place == nil:
+		return s.cfg.Plain.Explain(now, r)
+	case r.Model == "":
+		return s.explainPlain(now, r, "the request names no model, so no device is chosen")
+	case m == nil:
+		return s.explainPlain(now, r, "no node that is connected has the model, so no device is chosen")
 	}
-	l := s.line(f, f.last, 0)
+	l := s.line(f, m, roundSLO(r.SLO))
+	if !s.served(l) {
+		return s.explainPlain(now, r, "no device that can hold the model is on the node of a ready replica"+s.whereabouts(f))
+	}
+	out := sched.Explanation{
+		Function: f.name, Model: m.name, Policy: string(f.policy), Queued: f.waiting,
+		Replicas: f.candidates(), Devices: s.costs(l),
+	}
+	chosen, why := f.place.choose(s, l)
 	if len(l.lane.devices) == 0 {
-		e := s.cfg.Plain.Explain(now, name)
-		e.Why = fmt.Sprintf("no device that can hold %s is on the node of a ready replica: %s", f.last.name, e.Why)
-		return e
+		chosen, why = nil, "every replica on the nodes of devices is full or not ready"
 	}
-	out := sched.Explanation{Function: name, Policy: string(s.cfg.Policy), Queued: f.waiting, Replicas: f.candidates()}
-	for _, d := range l.lane.devices {
-		out.Devices = append(out.Devices, s.cost(l.model, d))
-	}
-	slices.SortFunc(out.Devices, func(a, b sched.DeviceCost) int {
-		return cmp.Or(cmp.Compare(a.Total, b.Total), strings.Compare(a.Device, b.Device))
-	})
-	chosen, why := s.policy.choose(s, l)
 	if chosen == nil {
 		out.Why = why
 		return out
 	}
-	out.Chosen = l.function.on(chosen.Node).ID
-	q := s.price(l.model, chosen)
-	out.Why = fmt.Sprintf("%s for %s: %s; about %v: %s", chosen.ID, f.last.name, why, ms(q.total()), q.words())
+	out.Chosen, out.Device = f.on(chosen.Node).ID, chosen.ID
+	q := s.price(m, chosen)
+	out.Why = fmt.Sprintf("%s; about %v: %s", why, ms(q.total()), q.words())
 	return out
+}
+
+// explainPlain is what the scheduler for requests without a device says, and why
+// it is asked.
+func (s *Scheduler) explainPlain(now time.Time, r sched.Request, why string) sched.Explanation {
+	e := s.cfg.Plain.Explain(now, r)
+	e.Why = why + ": " + e.Why
+	return e
+}
+
+// whereabouts says where f and the devices are, which is not the same.
+func (s *Scheduler) whereabouts(f *function) string {
+	var replicas, devices []string
+	for _, r := range f.replicas {
+		replicas = append(replicas, r.Node)
+	}
+	for _, d := range s.devices {
+		devices = append(devices, d.Node)
+	}
+	return fmt.Sprintf(" (replicas on %s, devices on %s)", list(replicas), list(devices))
+}
+
+func list(names []string) string {
+	slices.Sort(names)
+	return cmp.Or(strings.Join(slices.Compact(names), ", "), "none")
+}
+
+// costs are the quotes of all devices that may serve l, cheapest first.
+func (s *Scheduler) costs(l *line) []sched.DeviceCost {
+	costs := []sched.DeviceCost{}
+	for _, d := range s.devices {
+		if s.could(l, d) && l.function.livesOn(d.Node) {
+			costs = append(costs, s.cost(l.model, d))
+		}
+	}
+	slices.SortFunc(costs, func(a, b sched.DeviceCost) int {
+		return cmp.Or(cmp.Compare(a.Total, b.Total), strings.Compare(a.Device, b.Device))
+	})
+	return costs
+}
+
+// decision says why r goes to d, before it does.
+func (s *Scheduler) decision(r *request, d *device) Decision {
+	l := r.line
+	why := "it had room, and the request was next"
+	chosen, words := l.function.place.choose(s, l)
+	switch {
+	case r.stage == bound && r.device == d:
+		why = "the request waited for it"
+	case r.stage == bound:
+		why = "it had nothing else to do, and is now cheaper than " + r.device.ID
+	case chosen == d:
+		why = words
+	case l.model.here.has(d.index):
+		why = "it had room and the model"
+	}
+	return Decision{
+		Request: r.id, Function: l.function.name, Model: l.model.name, Device: d.ID, Why: why,
+		Waited: s.now - r.arrived, Devices: s.costs(l),
+	}
 }
 
 // cost is the quote of d for people.
@@ -58,10 +120,14 @@ func (s *Scheduler) cost(m *model, d *device) sched.DeviceCost {
 	if !s.hasRoom(d, m) {
 		why += fmt.Sprintf("; it has no room now: it holds %d and %d are bound to it", len(d.held), d.bound.len)
 	}
+	estimated := m.prices[d.class].estimated
+	if estimated {
+		why += "; partly an estimate"
+	}
 	return sched.DeviceCost{
 		Device: d.ID, Node: d.Node, Place: place,
 		Wait: millis(q.wait), Fetch: millis(q.fetch), Compute: millis(q.compute), Toll: millis(q.toll),
-		Total: millis(q.total()), Why: why,
+		Total: millis(q.total()), Estimated: estimated, Why: why,
 	}
 }
 
@@ -80,12 +146,14 @@ func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 func (f *function) candidates() []sched.Candidate {
 	out := []sched.Candidate{}
 	for _, r := range f.replicas {
-		why := "on the node of a device"
+		why := "free"
 		switch {
 		case !r.Ready:
 			why = "not ready"
 		case !f.usable(r):
 			why = "could not be reached a moment ago: the last choice"
+		case r.full():
+			why = "serves as many requests as it may"
 		}
 		out = append(out, sched.Candidate{
 			Replica: r.ID, Node: r.Node, Ready: r.Ready, InFlight: r.inFlight, Capacity: r.Capacity, Why: why,

@@ -27,6 +27,9 @@ func laid(t *testing.T, cfg Config) *Scheduler {
 	return s
 }
 
+// asked is a request of f for m.
+var asked = sched.Request{Function: "f", Model: "m"}
+
 func arrive(id sched.RequestID) sched.Event {
 	return sched.Event{Kind: sched.Arrive, Request: sched.Request{ID: id, Function: "f", Model: "m"}}
 }
@@ -38,7 +41,7 @@ func TestExplain(t *testing.T) {
 		chosen string // replica
 		why    []string
 	}{
-		{LB, 0, "r1", []string{"a for m", "does not matter"}},
+		{LB, 0, "r1", []string{"does not matter"}},
 		{LALB, 0, "r1", []string{"it has room and the model", "compute 10ms"}},
 		{LALB, 1, "r1", []string{"it has the model and is free in 10ms; loading it elsewhere takes 100ms"}},
 		{Swap, 0, "r1", []string{"it is the cheapest", "about 10ms", "fetch 0s"}},
@@ -55,7 +58,7 @@ func TestExplain(t *testing.T) {
 			s.Step(start, arrive(2), nil) // the other device, for lb
 			s.Step(start, sched.Event{Kind: sched.Done, ID: 2}, nil)
 		}
-		e := s.Explain(start, "f")
+		e := s.Explain(start, asked)
 		if e.Chosen != c.chosen || e.Policy != string(c.policy) || len(e.Devices) != 2 || len(e.Replicas) != 3 {
 			t.Errorf("%s, %d held: got %+v", c.policy, c.held, e)
 		}
@@ -70,7 +73,7 @@ func TestExplain(t *testing.T) {
 func TestExplainCosts(t *testing.T) {
 	s := laid(t, Config{Policy: Swap})
 	s.Step(start, arrive(1), nil)
-	e := s.Explain(start, "f")
+	e := s.Explain(start, asked)
 	a, b := e.Devices[0], e.Devices[1]
 	if a.Device != "a" || a.Place != "resident" || a.Wait != 10 || a.Fetch != 0 || a.Compute != 10 || a.Total != 20 {
 		t.Errorf("a: %+v", a)
@@ -79,19 +82,19 @@ func TestExplainCosts(t *testing.T) {
 		t.Errorf("b: %+v", b)
 	}
 	s.Step(start, sched.Event{Kind: sched.Staged, Node: "n2", Model: "m"}, nil)
-	if b := s.Explain(start, "f").Devices[1]; b.Place != "staged" || b.Fetch != 60 {
+	if b := s.Explain(start, asked).Devices[1]; b.Place != "staged" || b.Fetch != 60 {
 		t.Errorf("staged: %+v", b)
 	}
 }
 
 func TestExplainWithoutDevices(t *testing.T) {
 	s := laid(t, Config{Policy: Swap})
-	if e := s.Explain(start, "unknown"); e.Why != "no such function" {
+	if e := s.Explain(start, sched.Request{Function: "unknown"}); e.Why != "no such function" {
 		t.Errorf("unknown function: %+v", e)
 	}
 	s.Step(start, arrive(1), nil)
 	s.Step(start, sched.Event{Kind: sched.Devices}, nil)
-	if e := s.Explain(start, "f"); !strings.Contains(e.Why, "no device that can hold m") || e.Policy != "least-in-flight" {
+	if e := s.Explain(start, asked); !strings.Contains(e.Why, "no device that can hold the model is on the node of a ready replica (replicas on n1, n2, n3, devices on none)") || e.Policy != "least-in-flight" {
 		t.Errorf("no devices: %+v", e)
 	}
 }

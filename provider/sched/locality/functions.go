@@ -1,6 +1,7 @@
 package locality
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -16,6 +17,8 @@ func (s *Scheduler) setReplicas(now time.Time, e sched.Event) {
 		s.functions[e.Function] = f
 	}
 	f.wakeable = e.Wakeable
+	f.policy = cmp.Or(Policy(e.Policy), s.cfg.Policy)
+	f.place = policyNamed(f.policy)
 	before := f.replicas
 	f.replicas = nil
 	for _, r := range before {
@@ -32,7 +35,7 @@ func (s *Scheduler) setReplicas(now time.Time, e sched.Event) {
 		r.Replica, r.gone = want, false
 		f.replicas = append(f.replicas, r)
 	}
-	s.relane(now, f)
+	s.relane(f)
 	if len(f.replicas) == 0 && !f.wakeable {
 		s.refuseAll(f, sched.NoReplica)
 	}
@@ -52,12 +55,22 @@ func (s *Scheduler) removeFunction(now time.Time, e sched.Event) {
 		r.gone = true
 	}
 	for _, l := range f.lines {
-		for _, d := range s.devices {
-			d.hits.remove(l)
-		}
-		s.leaveLane(l)
-		l.model.lines = slices.DeleteFunc(l.model.lines, func(o *line) bool { return o == l })
+		s.unline(l)
+		l.model.lines = without(l.model.lines, l)
 	}
+}
+
+// unline takes a line without requests out of everything but its function and its
+// model.
+func (s *Scheduler) unline(l *line) {
+	for _, d := range s.devices {
+		d.hits.remove(l)
+	}
+	s.leaveLane(l)
+}
+
+func without(lines []*line, l *line) []*line {
+	return slices.DeleteFunc(lines, func(o *line) bool { return o == l })
 }
 
 func (s *Scheduler) refuseAll(f *function, why sched.Reason) {
@@ -73,7 +86,7 @@ func (s *Scheduler) refuseAll(f *function, why sched.Reason) {
 }
 
 // avoid makes a replica that could not be reached the last choice.
-func (s *Scheduler) avoid(now time.Time, f *function, r *replica) {
+func (s *Scheduler) avoid(f *function, r *replica) {
 	if r.gone {
 		return
 	}
@@ -81,11 +94,11 @@ func (s *Scheduler) avoid(now time.Time, f *function, r *replica) {
 		s.avoided = append(s.avoided, avoidance{f, r})
 	}
 	r.avoidUntil = s.now + avoidFor
-	s.relane(now, f)
+	s.relane(f)
 }
 
 // forgive trusts the replicas again whose time is over.
-func (s *Scheduler) forgive(now time.Time) {
+func (s *Scheduler) forgive() {
 	if len(s.avoided) == 0 {
 		return
 	}
@@ -99,17 +112,16 @@ func (s *Scheduler) forgive(now time.Time) {
 		return trusted
 	})
 	for _, f := range over {
-		s.relane(now, f)
+		s.relane(f)
 	}
 }
 
 // setPrices takes over what a model costs.
-func (s *Scheduler) setPrices(now time.Time, e sched.Event) {
+func (s *Scheduler) setPrices(e sched.Event) {
 	m := s.models[e.Model]
 	if e.Bytes <= 0 {
-		if m != nil && len(m.lines) == 0 && m.users == 0 {
-			s.resize(m, 0)
-			delete(s.models, e.Model)
+		if m != nil && m.users == 0 {
+			s.removeModel(m)
 		}
 		return
 	}
@@ -132,14 +144,24 @@ func (s *Scheduler) setPrices(now time.Time, e sched.Event) {
 	m.prices = make([]price, len(s.classes))
 	m.fastest, m.leastMiss = math.MaxInt64/2, math.MaxInt64/2
 	for _, p := range e.Prices {
-		known := price{known: true, load: max(0, p.Load), swap: max(0, p.Swap), compute: max(0, p.Compute)}
+		known := price{known: true, estimated: p.Estimated, load: max(0, p.Load), swap: max(0, p.Swap), compute: max(0, p.Compute)}
 		m.prices[s.classes[p.Class]] = known
 		m.fastest = min(m.fastest, known.compute)
 		m.leastMiss = min(m.leastMiss, known.swap+known.compute)
 	}
-	for _, l := range slices.Clone(m.lines) {
-		s.relane(now, l.function)
+	s.relaneLines(m.lines)
+}
+
+// removeModel forgets m, which no request has.
+func (s *Scheduler) removeModel(m *model) {
+	for _, l := range m.lines {
+		s.unline(l)
+		l.function.lines = without(l.function.lines, l)
 	}
+	for _, d := range s.devices {
+		s.unsetHere(m, d)
+	}
+	delete(s.models, m.name)
 }
 
 // resize takes over how big m is.

@@ -7,8 +7,8 @@ import (
 
 // lalb serves, on a device with room, what is bound to it; else the oldest
 // request that has the model here; but a request that was passed over Limit times
-// comes before that, and the oldest comes when there is no other: balance finds a
-// place for these. Limit 0 makes that the order of arrival.
+// comes before that, and the oldest comes when there is no other: place finds a
+// device for these. Limit 0 makes that the order of arrival.
 type lalb struct{}
 
 func (lalb) serve(s *Scheduler, d *device) bool {
@@ -16,21 +16,18 @@ func (lalb) serve(s *Scheduler, d *device) bool {
 		return s.give(r, d)
 	}
 	if r := s.overdue(d); r != nil {
-		return lalb{}.balance(s, r, d)
+		return s.place(r, d)
 	}
 	if r := s.hit(d); r != nil {
 		return s.give(r, d)
 	}
-	if r := oldest(d); r != nil {
-		return lalb{}.balance(s, r, d)
-	}
-	return false
+	return s.place(oldest(d), d)
 }
 
-// balance gives r to a device with room that has the model; else binds it to the
+// place gives r to a device with room that has the model; else binds it to the
 // one of those without room that is done soonest, if that is sooner than d could
 // load the model; else gives it to d.
-func (lalb) balance(s *Scheduler, r *request, d *device) bool {
+func (lalb) place(s *Scheduler, r *request, d *device) bool {
 	h := s.holders(r.line)
 	switch {
 	case h.room != nil:

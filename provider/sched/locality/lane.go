@@ -23,6 +23,8 @@ type lane struct {
 	queue   queue
 	urgent  lineHeap // its lines by rank; only swap fills it
 	lines   int      // that use it
+	// backlog is the compute of its requests that have an SLO to be met.
+	backlog instant
 
 	// passes is how often the first request was passed over, see take.
 	passes int
@@ -46,6 +48,8 @@ func (l *lane) take(r *request, served bool) {
 	}
 	r.passed = 0
 	l.queue.remove(r)
+	l.backlog -= r.backlog
+	r.backlog = 0
 }
 
 // bitset is a set of devices by their index.

@@ -4,7 +4,14 @@ package locality
 // wherever its model is.
 type lb struct{}
 
-func (lb) serve(s *Scheduler, d *device) bool { return s.give(oldest(d), d) }
+func (lb) serve(s *Scheduler, d *device) bool {
+	if r := d.bound.first; r != nil { // of a function with another policy
+		return s.give(r, d)
+	}
+	return s.place(oldest(d), d)
+}
+
+func (lb) place(s *Scheduler, r *request, d *device) bool { return s.give(r, d) }
 
 func (lb) choose(s *Scheduler, l *line) (*device, string) {
 	d := s.nextFree(l)

@@ -20,7 +20,7 @@ type naive struct {
 	functions map[string]*naiveFunction
 	models    map[string]*naiveModel
 	waiting   []*naiveRequest // in order of arrival, bound ones too
-	served    []*naiveRequest
+	serving   []*naiveRequest
 	ways      map[string]*naiveWay
 	lastSeq   uint64
 	ticks     uint64
@@ -62,6 +62,7 @@ type naiveFunction struct {
 	name     string
 	wakeable bool
 	gone     bool
+	policy   Policy
 	replicas []*naiveReplica
 	lines    []*naiveLine
 }
@@ -86,7 +87,8 @@ type naiveRequest struct {
 	replica      *naiveReplica
 	attempts     int
 	ready        instant
-	compute      instant
+	takes        instant
+	share        instant // of what those that come later wait for
 }
 
 func newNaive(cfg Config) *naive {
@@ -140,7 +142,7 @@ func (n *naive) refuse(id sched.RequestID, f *naiveFunction, why sched.Reason) {
 
 func (n *naive) arrive(now time.Time, e sched.Event) {
 	f := n.functions[e.Request.Function]
-	if f == nil || n.models[e.Request.Model] == nil {
+	if f == nil || n.models[e.Request.Model] == nil || f.policy == sched.PolicyLeastInFlight {
 		n.plain(now, e)
 		return
 	}
@@ -152,12 +154,14 @@ func (n *naive) arrive(now time.Time, e sched.Event) {
 		}
 	}
 	switch {
-	case !n.anywhere(l) && f.ready():
+	case !n.served(l) && f.ready():
 		n.plain(now, e)
 	case len(f.replicas) == 0 && !f.wakeable:
 		n.refuse(e.Request.ID, f, sched.NoReplica)
 	case mine >= n.cfg.QueueLimit:
 		n.refuse(e.Request.ID, f, sched.QueueFull)
+	case e.Request.OnTime && e.Request.SLO > 0 && n.estimate(l) > e.Request.SLO:
+		n.refuse(e.Request.ID, f, sched.TooLate)
 	default:
 		n.lastSeq++
 		r := &naiveRequest{id: e.Request.ID, seq: n.lastSeq, line: l, arrived: n.now, due: n.now + n.cfg.Patience}
@@ -177,7 +181,10 @@ func (n *naive) wake(f *naiveFunction) {
 
 // enqueue: one that comes back counts as passed over as often as the next one.
 func (n *naive) enqueue(r *naiveRequest) {
-	r.passed, r.bound, r.on, r.replica = 0, nil, nil, nil
+	r.passed, r.bound, r.on, r.replica, r.share = 0, nil, nil, nil, 0
+	if r.line.slo > 0 {
+		r.share = n.fastest(r.line.model)
+	}
 	n.waiting = append(n.waiting, r)
 	slices.SortFunc(n.waiting, func(a, b *naiveRequest) int { return cmp.Compare(a.seq, b.seq) })
 	for _, q := range n.waiting {
@@ -204,7 +211,7 @@ func (n *naive) find(list []*naiveRequest, id sched.RequestID) *naiveRequest {
 func (n *naive) leave(now time.Time, e sched.Event) {
 	if r := n.find(n.waiting, e.ID); r != nil {
 		n.drop(r)
-	} else if r := n.find(n.served, e.ID); r != nil {
+	} else if r := n.find(n.serving, e.ID); r != nil {
 		n.release(r, true)
 	} else {
 		n.plain(now, e)
@@ -213,9 +220,10 @@ func (n *naive) leave(now time.Time, e sched.Event) {
 
 func (n *naive) release(r *naiveRequest, handled bool) {
 	same := func(q *naiveRequest) bool { return q == r }
-	n.served = slices.DeleteFunc(n.served, same)
+	n.serving = slices.DeleteFunc(n.serving, same)
 	d, m := r.on, n.models[r.line.model]
 	r.replica.serving--
+	defer n.relane(r.line.f)
 	if d.gone {
 		return
 	}
@@ -229,7 +237,7 @@ func (n *naive) release(r *naiveRequest, handled bool) {
 	}
 	d.freeAt = n.now
 	for _, h := range d.held {
-		d.freeAt = max(d.freeAt, h.ready) + h.compute
+		d.freeAt = max(d.freeAt, h.ready) + h.takes
 	}
 }
 
@@ -269,7 +277,7 @@ func (n *naive) returned(now time.Time, e sched.Event) {
 	if n.find(n.waiting, e.ID) != nil {
 		return
 	}
-	r := n.find(n.served, e.ID)
+	r := n.find(n.serving, e.ID)
 	if r == nil {
 		n.plain(now, e)
 		return
@@ -288,14 +296,14 @@ func (n *naive) returned(now time.Time, e sched.Event) {
 	case r.attempts > len(f.replicas) || !f.healthy():
 		n.refuse(r.id, f, sched.Unreachable)
 	default:
-		n.enqueue(r)
+		n.enqueueOrPass([]*naiveRequest{r})
 	}
 }
 
 func (n *naive) describe(actions []sched.Action) string {
 	out := ""
 	for _, a := range actions {
-		out += fmt.Sprintf("%d:%d %s@%s %s %d; ", a.Kind, a.ID, a.Replica, a.Device, a.Function, a.Reason)
+		out += fmt.Sprintf("%d:%d %s@%s %s %d %s; ", a.Kind, a.ID, a.Replica, a.Device, a.Function, a.Reason, a.Model)
 	}
 	return out
 }

@@ -19,7 +19,7 @@ func (n *naive) bind(r *naiveRequest, d *naiveDevice) bool {
 	n.pass(r)
 	n.ticks++
 	r.boundAt = n.ticks
-	r.bound, r.compute = d, n.models[r.line.model].prices[d.Class].Compute
+	r.bound, r.takes = d, n.takes(r.line.model, d)
 	return true
 }
 
@@ -33,8 +33,10 @@ func (n *naive) give(r *naiveRequest, d *naiveDevice) bool {
 	m := n.models[r.line.model]
 	n.drop(r)
 	r.bound, r.on = nil, d
-	r.compute, r.ready = m.prices[d.Class].Compute, n.now
+	r.takes, r.ready = n.takes(r.line.model, d), n.now
+	missing := ""
 	if !m.here[d.ID] {
+		missing = r.line.model
 		w := n.way(d)
 		w.freeAt = max(n.now+n.load(m, d), w.freeAt) + m.prices[d.Class].Swap
 		w.fetching++
@@ -47,15 +49,16 @@ func (n *naive) give(r *naiveRequest, d *naiveDevice) bool {
 			}
 		}
 	}
-	d.freeAt = max(n.now, d.freeAt, r.ready) + r.compute
+	d.freeAt = max(n.now, d.freeAt, r.ready) + r.takes
 	d.held = append(d.held, r)
 	n.ticks++
 	d.since = n.ticks
-	n.served = append(n.served, r)
+	n.serving = append(n.serving, r)
 	r.replica = r.line.f.on(d.Node)
 	r.replica.serving++
 	n.out = append(n.out, sched.Action{
-		Kind: sched.Dispatch, ID: r.id, Function: r.line.f.name, Replica: r.replica.ID, Device: d.ID,
+		Kind: sched.Dispatch, ID: r.id, Function: r.line.f.name, Replica: r.replica.ID, Device: d.ID, Model: missing,
 	})
+	n.relane(r.line.f)
 	return true
 }

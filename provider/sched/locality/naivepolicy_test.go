@@ -16,7 +16,7 @@ func (n *naive) schedule() {
 			return cmp.Or(cmp.Compare(len(a.held), len(b.held)), cmp.Compare(a.since, b.since))
 		})
 		for _, d := range order {
-			for len(d.held) < n.cfg.Credits && n.serve(d) {
+			for len(d.held) < n.credits(d) && n.serve(d) {
 				took = true
 			}
 		}
@@ -24,9 +24,6 @@ func (n *naive) schedule() {
 }
 
 func (n *naive) serve(d *naiveDevice) bool {
-	if n.cfg.Policy == LB {
-		return n.give(n.first(d, nil), d)
-	}
 	var next *naiveRequest
 	for _, r := range n.waiting {
 		if r.bound == d && (next == nil || r.boundAt < next.boundAt) {
@@ -36,29 +33,78 @@ func (n *naive) serve(d *naiveDevice) bool {
 	if next != nil {
 		return n.give(next, d)
 	}
+	if n.cfg.Policy == LB {
+		return n.place(n.first(d, nil), d)
+	}
 	overdue := n.first(d, func(r *naiveRequest) bool { return r.passed >= n.cfg.Limit && n.heads(r) })
 	if n.cfg.Policy == Swap {
 		if overdue != nil {
-			return n.cheapest(overdue, d)
+			return n.place(overdue, d)
 		}
 		if r := n.soonest(d, true); r != nil {
 			return n.give(r, d)
 		}
 		if r := n.soonest(d, false); r != nil {
-			return n.cheapest(r, d)
+			return n.place(r, d)
 		}
 		return n.give(n.takeOver(d), d)
 	}
 	if overdue != nil {
-		return n.balance(overdue, d)
+		return n.place(overdue, d)
 	}
 	if r := n.first(d, func(r *naiveRequest) bool { return n.models[r.line.model].here[d.ID] }); r != nil {
 		return n.give(r, d)
 	}
-	if r := n.first(d, nil); r != nil {
-		return n.balance(r, d)
+	return n.place(n.first(d, nil), d)
+}
+
+// place: where a request goes is up to its function's policy.
+func (n *naive) place(r *naiveRequest, d *naiveDevice) bool {
+	switch {
+	case r == nil:
+		return false
+	case r.line.f.policy == LB:
+		return n.give(r, d)
+	case r.line.f.policy == Swap:
+		return n.cheapest(r, d)
 	}
-	return false
+	return n.balance(r, d)
+}
+
+// credits is how many requests d may hold.
+func (n *naive) credits(d *naiveDevice) int { return cmp.Or(d.Credits, n.cfg.Credits) }
+
+// takes is for how long a request for a model keeps d from others.
+func (n *naive) takes(model string, d *naiveDevice) instant {
+	return n.models[model].prices[d.Class].Compute / instant(max(1, d.Slots))
+}
+
+func (n *naive) fastest(model string) instant {
+	fastest := instant(math.MaxInt64 / 2)
+	for _, p := range n.models[model].prices {
+		fastest = min(fastest, p.Compute)
+	}
+	return fastest
+}
+
+// estimate is how soon a request of l could be answered.
+func (n *naive) estimate(l *naiveLine) instant {
+	best, devices, backlog := instant(math.MaxInt64), 0, instant(0)
+	for _, d := range n.devices {
+		if n.may(l, d) {
+			devices++
+			best = min(best, max(n.free(d)-n.now, n.fetch(&naiveRequest{line: l}, d))+n.models[l.model].prices[d.Class].Compute)
+		}
+	}
+	if devices == 0 {
+		return 0
+	}
+	for _, q := range n.waiting {
+		if q.bound == nil && q.line.lane == l.lane {
+			backlog += q.share
+		}
+	}
+	return best + backlog/instant(devices)
 }
 
 // heads reports whether no older request may go to the same devices.
@@ -102,11 +148,7 @@ func (n *naive) soonest(d *naiveDevice, hit bool) *naiveRequest {
 
 // judge notes that r will be too late, however soon it is served.
 func (n *naive) judge(r *naiveRequest) {
-	fastest := instant(math.MaxInt64 / 2)
-	for _, p := range n.models[r.line.model].prices {
-		fastest = min(fastest, p.Compute)
-	}
-	if r.line.slo > 0 && !r.late && n.now+fastest > r.due {
+	if r.line.slo > 0 && !r.late && n.now+n.fastest(r.line.model) > r.due {
 		r.late, r.due = true, max(r.due, r.arrived+n.cfg.Patience)
 	}
 }
@@ -123,14 +165,14 @@ func (n *naive) fits(model string, d *naiveDevice) bool {
 }
 
 func (n *naive) room(model string, d *naiveDevice) bool {
-	return len(d.held) < n.cfg.Credits && n.fits(model, d)
+	return len(d.held) < n.credits(d) && n.fits(model, d)
 }
 
 func (n *naive) free(d *naiveDevice) instant {
 	at := max(n.now, d.freeAt)
 	for _, r := range n.waiting {
 		if r.bound == d {
-			at += r.compute
+			at += r.takes
 		}
 	}
 	return at
@@ -213,7 +255,7 @@ func (n *naive) cost(r *naiveRequest, d *naiveDevice) instant {
 func (n *naive) cheapest(r *naiveRequest, d *naiveDevice) bool {
 	var best *naiveDevice
 	for _, o := range n.devices {
-		if o != d && len(o.held) >= n.cfg.Credits && !n.models[r.line.model].here[o.ID] {
+		if o != d && len(o.held) >= n.credits(o) && !n.models[r.line.model].here[o.ID] {
 			continue
 		}
 		if n.may(r.line, o) && (best == nil || n.cost(r, o) < n.cost(r, best) || n.cost(r, o) == n.cost(r, best) && before(o, best)) {
@@ -226,7 +268,8 @@ func (n *naive) cheapest(r *naiveRequest, d *naiveDevice) bool {
 	if n.binds++; n.binds <= maxBinds {
 		return n.bind(r, best)
 	}
-	if hit := n.soonest(d, true); hit != nil {
+	head := n.first(d, func(q *naiveRequest) bool { return q.line.lane == r.line.lane })
+	if hit := n.soonest(d, true); hit != nil && head.passed < n.cfg.Limit {
 		r = hit
 	}
 	return n.give(r, d)
@@ -242,7 +285,7 @@ func (n *naive) takeOver(d *naiveDevice) (best *naiveRequest) {
 		done := max(n.now, r.bound.freeAt)
 		for _, q := range n.waiting {
 			if q.bound == r.bound && q.boundAt <= r.boundAt {
-				done += q.compute
+				done += q.takes
 			}
 		}
 		if gain := done - n.now - n.cost(r, d); gain > most {

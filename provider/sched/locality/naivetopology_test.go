@@ -1,6 +1,7 @@
 package locality
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -30,12 +31,23 @@ func (n *naive) lane(l *naiveLine) string {
 	return out
 }
 
-func (n *naive) anywhere(l *naiveLine) bool { return n.lane(l) != "" }
-
 func (n *naive) may(l *naiveLine, d *naiveDevice) bool {
+	return n.could(l, d) && l.f.on(d.Node) != nil
+}
+
+func (n *naive) could(l *naiveLine, d *naiveDevice) bool {
 	m := n.models[l.model]
 	_, priced := m.prices[d.Class]
-	return m.bytes <= d.Budget && priced && l.f.on(d.Node) != nil
+	return m.bytes <= d.Budget && priced && l.f.policy != sched.PolicyLeastInFlight
+}
+
+// served reports whether a device is there for l, though replicas may be full.
+func (n *naive) served(l *naiveLine) bool {
+	return slices.ContainsFunc(n.devices, func(d *naiveDevice) bool {
+		return n.could(l, d) && slices.ContainsFunc(l.f.replicas, func(r *naiveReplica) bool {
+			return r.Node == d.Node && l.f.usable(r)
+		})
+	})
 }
 
 func (f *naiveFunction) healthy() bool {
@@ -46,15 +58,14 @@ func (f *naiveFunction) ready() bool {
 	return slices.ContainsFunc(f.replicas, func(r *naiveReplica) bool { return r.Ready })
 }
 
+func (f *naiveFunction) usable(r *naiveReplica) bool {
+	return r.Ready && (r.avoid == 0 || !f.healthy())
+}
+
 func (f *naiveFunction) on(node string) (best *naiveReplica) {
-	worse := func(r *naiveReplica) int {
-		if r.Capacity > 0 && r.serving >= r.Capacity {
-			return 1e6 + r.serving
-		}
-		return r.serving
-	}
 	for _, r := range f.replicas {
-		if r.Node == node && r.Ready && (r.avoid == 0 || !f.healthy()) && (best == nil || worse(r) < worse(best)) {
+		full := r.Capacity > 0 && r.serving >= r.Capacity
+		if r.Node == node && f.usable(r) && !full && (best == nil || r.serving < best.serving) {
 			best = r
 		}
 	}
@@ -77,9 +88,15 @@ func (n *naive) forgive() {
 
 // relane takes those requests out whose devices have changed, and puts them back.
 func (n *naive) relane(f *naiveFunction) {
-	for _, l := range f.lines {
-		if lane := n.lane(l); lane != l.lane {
-			var moved []*naiveRequest
+	if !f.gone {
+		n.relaneLines(f.lines)
+	}
+}
+
+func (n *naive) relaneLines(lines []*naiveLine) {
+	var moved []*naiveRequest
+	for _, l := range lines {
+		if lane := n.lane(l); lane != l.lane || !n.served(l) && l.f.ready() {
 			for _, r := range slices.Clone(n.waiting) {
 				if r.line == l && (r.bound == nil || !n.may(l, r.bound)) {
 					n.drop(r)
@@ -87,14 +104,15 @@ func (n *naive) relane(f *naiveFunction) {
 				}
 			}
 			l.lane = lane
-			n.enqueueOrPass(moved)
 		}
 	}
+	slices.SortFunc(moved, func(a, b *naiveRequest) int { return cmp.Compare(a.seq, b.seq) })
+	n.enqueueOrPass(moved)
 }
 
 func (n *naive) enqueueOrPass(moved []*naiveRequest) {
 	for _, r := range moved {
-		if n.anywhere(r.line) || !r.line.f.ready() {
+		if n.served(r.line) || !r.line.f.ready() {
 			n.enqueue(r)
 			continue
 		}
@@ -112,6 +130,7 @@ func (n *naive) setReplicas(now time.Time, e sched.Event) {
 		n.functions[e.Function] = f
 	}
 	f.wakeable = e.Wakeable
+	f.policy = cmp.Or(Policy(e.Policy), n.cfg.Policy)
 	before := f.replicas
 	f.replicas = nil
 	for _, b := range before {
@@ -161,6 +180,9 @@ func (n *naive) removed(now time.Time, e sched.Event) {
 
 func (n *naive) setDevices(want []sched.Device) {
 	before := n.devices
+	if n.onlyCredits(want) {
+		return
+	}
 	waiting := n.waiting
 	n.waiting, n.devices = nil, nil
 	var added []*naiveDevice
@@ -201,10 +223,48 @@ func (n *naive) setDevices(want []sched.Device) {
 	n.enqueueOrPass(waiting)
 }
 
+// onlyCredits: devices that may be given another number of requests have had room
+// for the shortest time.
+func (n *naive) onlyCredits(want []sched.Device) bool {
+	same := func(d *naiveDevice, w sched.Device) bool {
+		w.Credits = d.Credits
+		return w == d.Device
+	}
+	if !slices.EqualFunc(n.devices, want, same) {
+		return false
+	}
+	for i, d := range n.devices {
+		if d.Credits != want[i].Credits {
+			d.Device = want[i]
+			n.ticks++
+			d.since = n.ticks
+		}
+	}
+	return true
+}
+
+func (n *naive) removeModel(name string) {
+	has := func(r *naiveRequest) bool { return r.line.model == name }
+	m := n.models[name]
+	if m == nil || slices.ContainsFunc(n.waiting, has) || slices.ContainsFunc(n.serving, has) {
+		return
+	}
+	for _, d := range n.devices {
+		n.unset(m, d)
+	}
+	delete(n.models, name)
+	gone := func(l *naiveLine) bool { return l.model == name }
+	n.lines = slices.DeleteFunc(n.lines, gone)
+	for _, f := range n.functions {
+		f.lines = slices.DeleteFunc(f.lines, gone)
+	}
+}
+
 func (n *naive) setPrices(e sched.Event) {
 	m := n.models[e.Model]
 	if e.Bytes <= 0 {
-		return // the test does not remove models
+		n.removeModel(e.Model)
+		return
 	}
 	if m == nil {
 		m = &naiveModel{here: map[string]bool{}, coming: map[string]bool{}, staged: map[string]bool{}}
@@ -214,11 +274,13 @@ func (n *naive) setPrices(e sched.Event) {
 	for _, p := range e.Prices {
 		m.prices[p.Class] = p
 	}
+	var lines []*naiveLine
 	for _, l := range n.lines {
 		if l.model == e.Model {
-			n.relane(l.f)
+			lines = append(lines, l)
 		}
 	}
+	n.relaneLines(lines)
 }
 
 func (n *naive) moved(e sched.Event) {

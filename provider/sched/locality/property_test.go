@@ -1,6 +1,7 @@
 package locality
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -11,11 +12,14 @@ import (
 )
 
 // properties plays random events and calls check after each.
-func properties(t *testing.T, cfg Config, check func(t *testing.T, s *Scheduler, e sched.Event, actions []sched.Action)) {
+func properties(t *testing.T, cfg Config, check func(t *testing.T, s *Scheduler, e sched.Event, actions []sched.Action), change ...func(*world)) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("first seed %d", seed)
 	for run := range uint64(15) {
 		w := newWorld(seed + run)
+		for _, c := range change {
+			c(w)
+		}
 		s, err := New(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -42,8 +46,29 @@ func each(t *testing.T, test func(t *testing.T, cfg Config)) {
 	}
 }
 
+// TestNothingIsGivenBeyondCredits: no device that is given a request has more of
+// them then than it may, and no replica either.
+func TestNothingIsGivenBeyondCredits(t *testing.T) {
+	each(t, func(t *testing.T, cfg Config) {
+		properties(t, cfg, func(t *testing.T, s *Scheduler, _ sched.Event, actions []sched.Action) {
+			for _, a := range actions {
+				r := s.requests.find(a.ID)
+				if a.Kind != sched.Dispatch || r == nil {
+					continue
+				}
+				if d := r.device; len(d.held) > cmp.Or(d.Credits, cfg.Credits) {
+					t.Errorf("%s may be given %d requests and holds %d", d.ID, d.credits, len(d.held))
+				}
+				if r.replica.Capacity > 0 && r.replica.inFlight > r.replica.Capacity {
+					t.Errorf("%s takes %d requests and serves %d", a.Replica, r.replica.Capacity, r.replica.inFlight)
+				}
+			}
+		})
+	})
+}
+
 // TestModelsInUseFit: what the requests of a device need at once never exceeds
-// its budget, and it never holds more requests than it has credits.
+// its budget.
 func TestModelsInUseFit(t *testing.T) {
 	each(t, func(t *testing.T, cfg Config) {
 		properties(t, cfg, func(t *testing.T, s *Scheduler, _ sched.Event, _ []sched.Action) {
@@ -57,7 +82,7 @@ func TestModelsInUseFit(t *testing.T) {
 					models[h.line.model] = true
 				}
 				// The world decides on budgets of devices and bytes of models once.
-				if bytes > d.Budget || len(d.held) > cfg.Credits {
+				if bytes > d.Budget {
 					t.Errorf("%s with a budget of %d holds %d requests with models of %d", d.ID, d.Budget, len(d.held), bytes)
 				}
 			}
@@ -113,7 +138,7 @@ func TestPassedOverAtMostLimitTimes(t *testing.T) {
 						t.Errorf("request %d was passed over %d times, want at most %d", id, n, cfg.Limit)
 					}
 				}
-			})
+			}, func(w *world) { w.unlimited = true })
 		})
 	}
 }
@@ -174,7 +199,7 @@ func wantNothingCheaper(t *testing.T, s *Scheduler, d *device) {
 	for _, b := range s.devices {
 		done := max(s.now, b.freeAt)
 		for r := b.bound.first; r != nil; r = r.links[inLane].next {
-			done += r.compute
+			done += r.takes
 			q := s.price(r.line.model, d)
 			if r.line.lane.mask.has(d.index) && q.total() < done-s.now {
 				t.Errorf("%s is idle and could answer request %d in %v; it is bound to %s, which takes %v",

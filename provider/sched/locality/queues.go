@@ -15,6 +15,10 @@ func (s *Scheduler) enqueue(r *request) {
 	l.lane.queue.insert(r)
 	l.function.waiting++
 	s.waiting++
+	if l.slo > 0 {
+		r.backlog = l.model.fastest
+		l.lane.backlog += r.backlog
+	}
 	s.offer(l)
 }
 
@@ -42,7 +46,7 @@ func (s *Scheduler) unqueue(r *request, served bool) {
 func (s *Scheduler) unbind(r *request) {
 	d := r.device
 	d.bound.remove(r)
-	d.work -= r.compute
+	d.work -= r.takes
 	if d.bound.len == 0 {
 		s.binders = slices.DeleteFunc(s.binders, func(o *device) bool { return o == d })
 	}
@@ -139,9 +143,9 @@ func (s *Scheduler) urgent(d *device) *request {
 // bind lets r wait for d only.
 func (s *Scheduler) bind(r *request, d *device) {
 	s.unqueue(r, true)
-	r.stage, r.device, r.compute = bound, d, r.line.model.prices[d.class].compute
+	r.stage, r.device, r.takes = bound, d, d.takes(r.line.model)
 	d.bound.push(r)
-	d.work += r.compute
+	d.work += r.takes
 	if d.bound.len == 1 {
 		s.binders = append(s.binders, d)
 	}
@@ -150,6 +154,9 @@ func (s *Scheduler) bind(r *request, d *device) {
 
 // dispatch gives r to d, which has room for it.
 func (s *Scheduler) dispatch(r *request, d *device) {
+	if s.cfg.Decided != nil {
+		s.cfg.Decided(s.decision(r, d))
+	}
 	if r.stage == bound {
 		s.unbind(r)
 	} else {
@@ -158,25 +165,39 @@ func (s *Scheduler) dispatch(r *request, d *device) {
 	f, m := r.line.function, r.line.model
 	f.waiting--
 	s.leaveRoom(d)
-	r.stage, r.device, r.compute = held, d, m.prices[d.class].compute
+	missing := ""
+	if !m.here.has(d.index) {
+		missing = m.name
+	}
+	r.stage, r.device, r.takes = held, d, d.takes(m)
 	r.ready = s.fetch(m, d)
-	d.freeAt = max(s.now, d.freeAt, r.ready) + r.compute
+	d.freeAt = max(s.now, d.freeAt, r.ready) + r.takes
 	d.held = append(d.held, r)
 	s.enterRoom(d)
 
 	r.replica = f.on(d.Node)
 	r.replica.inFlight++
 	s.actions = append(s.actions, sched.Action{
-		Kind: sched.Dispatch, ID: r.id, Function: f.name, Replica: r.replica.ID, Device: d.ID,
+		Kind: sched.Dispatch, ID: r.id, Function: f.name, Replica: r.replica.ID, Device: d.ID, Model: missing,
 	})
+	s.crowd(f, r.replica)
+}
+
+// crowd looks again where f can be served, if r has just become full or has just
+// been full.
+func (s *Scheduler) crowd(f *function, r *replica) {
+	if r.Capacity > 0 && r.inFlight >= r.Capacity-1 && !f.gone {
+		s.relane(f)
+	}
 }
 
 // release takes a held request off its device. If nothing of it was handled, a
 // model that was fetched for it alone is not expected to come.
 func (s *Scheduler) release(r *request, handled bool) {
-	d, m := r.device, r.line.model
-	r.replica.inFlight--
+	d, m, f, served := r.device, r.line.model, r.line.function, r.replica
+	served.inFlight--
 	r.device, r.replica = nil, nil
+	defer s.crowd(f, served)
 	if d.gone {
 		return
 	}
@@ -198,7 +219,7 @@ func (s *Scheduler) release(r *request, handled bool) {
 
 // leaveRoom and enterRoom stand around every change of what d holds.
 func (s *Scheduler) leaveRoom(d *device) {
-	if n := len(d.held); n < s.cfg.Credits {
+	if n := len(d.held); n < d.credits {
 		s.room[n] = slices.DeleteFunc(s.room[n], func(o *device) bool { return o == d })
 	}
 }
@@ -206,7 +227,7 @@ func (s *Scheduler) leaveRoom(d *device) {
 func (s *Scheduler) enterRoom(d *device) {
 	s.ticks++
 	d.since = s.ticks
-	if n := len(d.held); n < s.cfg.Credits {
+	if n := len(d.held); n < d.credits {
 		s.room[n] = append(s.room[n], d)
 	}
 }

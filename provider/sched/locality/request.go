@@ -33,7 +33,8 @@ type request struct {
 	replica  *replica
 	attempts int     // replicas that could not be reached
 	ready    instant // held: when its model is expected on the device
-	compute  instant // held, bound: what it takes then
+	takes    instant // held, bound: see device.takes
+	backlog  instant // queued: its part of lane.backlog
 
 	links [2]link
 }

@@ -1,6 +1,9 @@
 package locality
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // schedule lets every device with room take what the policy gives it, until there
 // is nothing more to take: what one device takes can change what another one may.
@@ -18,7 +21,7 @@ func (s *Scheduler) round() (took bool) {
 		s.order = append(s.order, devices...)
 	}
 	for _, d := range s.order {
-		for len(d.held) < s.cfg.Credits && s.policy.serve(s, d) {
+		for len(d.held) < d.credits && s.policy.serve(s, d) {
 			took = true
 		}
 		if s.waiting+s.boundTo == 0 {
@@ -35,7 +38,12 @@ func longest(a, b *device) bool {
 
 // hasRoom reports whether d may be given a request for m now.
 func (s *Scheduler) hasRoom(d *device, m *model) bool {
-	return len(d.held) < s.cfg.Credits && d.fits(m)
+	return len(d.held) < d.credits && d.fits(m)
+}
+
+// place finds a device for r, which d may serve, by the policy of its function.
+func (s *Scheduler) place(r *request, d *device) bool {
+	return r != nil && r.line.function.place.place(s, r, d)
 }
 
 // give dispatches r to d if its model has room beside those in use there.
@@ -83,4 +91,18 @@ func (s *Scheduler) price(m *model, d *device) quote {
 		q.toll += still * time.Duration(max(0, s.waiting-1)) / time.Duration(len(s.devices))
 	}
 	return q
+}
+
+// soonest is how soon a request of l could be answered: on the best device, after
+// the requests that wait and have an SLO, too.
+func (s *Scheduler) soonest(l *line) time.Duration {
+	best := time.Duration(math.MaxInt64)
+	for _, d := range l.lane.devices {
+		q := s.price(l.model, d)
+		best = min(best, max(q.wait, q.fetch)+q.compute)
+	}
+	if len(l.lane.devices) == 0 {
+		return 0 // nobody knows
+	}
+	return best + l.lane.backlog/time.Duration(len(l.lane.devices))
 }

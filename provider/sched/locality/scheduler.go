@@ -45,14 +45,31 @@ type avoidance struct {
 	replica  *replica
 }
 
-// policy is the part that differs.
+// policy is the part that differs. Which request a device with room takes next is
+// up to the scheduler's policy; where that request then goes, to its function's.
 type policy interface {
 	// serve gives d, which has room, a request, or binds one to another device.
 	// It reports whether it did either.
 	serve(s *Scheduler, d *device) bool
-	// choose says which device a request of the lane for m would go to now, and
-	// why; nil if none has room.
+	// place gives r, which d may serve, to d or to another device, or binds it to
+	// one. It reports whether it did.
+	place(s *Scheduler, r *request, d *device) bool
+	// choose says which device a request of l would go to now, and why; nil if
+	// none has room.
 	choose(s *Scheduler, l *line) (*device, string)
+}
+
+// policyNamed is one of Policies, or nil.
+func policyNamed(p Policy) policy {
+	switch p {
+	case LB:
+		return lb{}
+	case LALB, LALBO3:
+		return lalb{}
+	case Swap:
+		return swap{}
+	}
+	return nil
 }
 
 // New returns a scheduler that knows no devices and functions yet.
@@ -61,25 +78,17 @@ func New(cfg Config) (*Scheduler, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Scheduler{
+	return &Scheduler{
 		cfg:       cfg,
-		room:      make([][]*device, cfg.Credits),
+		policy:    policyNamed(cfg.Policy),
+		byDue:     cfg.Policy == Swap,
 		nodes:     map[string]*node{},
 		ways:      map[string]*way{},
 		classes:   map[string]int{},
 		models:    map[string]*model{},
 		functions: map[string]*function{},
 		lanes:     map[string]*lane{},
-	}
-	switch cfg.Policy {
-	case LB:
-		s.policy = lb{}
-	case LALB, LALBO3:
-		s.policy = lalb{}
-	case Swap:
-		s.policy, s.byDue = swap{}, true
-	}
-	return s, nil
+	}, nil
 }
 
 var _ sched.Scheduler = (*Scheduler)(nil)
@@ -89,7 +98,7 @@ var _ sched.Scheduler = (*Scheduler)(nil)
 func (s *Scheduler) Step(now time.Time, e sched.Event, actions []sched.Action) []sched.Action {
 	s.tick(now)
 	s.actions, s.binds = actions, 0
-	s.forgive(now)
+	s.forgive()
 	switch e.Kind {
 	case sched.Arrive:
 		s.arrive(now, e)
@@ -104,9 +113,9 @@ func (s *Scheduler) Step(now time.Time, e sched.Event, actions []sched.Action) [
 	case sched.Tick: // the alarms are the plain scheduler's
 		s.plain(now, e)
 	case sched.Devices:
-		s.setDevices(now, e.Devices)
+		s.setDevices(e.Devices)
 	case sched.Prices:
-		s.setPrices(now, e)
+		s.setPrices(e)
 	case sched.Resident, sched.Evicted:
 		s.moved(e)
 	case sched.Staged, sched.Unstaged:
@@ -125,6 +134,9 @@ func (s *Scheduler) tick(now time.Time) {
 	s.now = max(s.now, now.Sub(s.epoch))
 }
 
+// wall is the time of the present event for others.
+func (s *Scheduler) wall() time.Time { return s.epoch.Add(s.now) }
+
 // plain hands the event to the scheduler for requests without a device.
 func (s *Scheduler) plain(now time.Time, e sched.Event) {
 	s.actions = s.cfg.Plain.Step(now, e, s.actions)
@@ -132,19 +144,21 @@ func (s *Scheduler) plain(now time.Time, e sched.Event) {
 
 func (s *Scheduler) arrive(now time.Time, e sched.Event) {
 	f, m := s.functions[e.Request.Function], s.models[e.Request.Model]
-	if f == nil || m == nil || e.Request.Model == "" {
+	if f == nil || f.place == nil || m == nil || e.Request.Model == "" {
 		s.plain(now, e)
 		return
 	}
-	f.last = m
 	l := s.line(f, m, roundSLO(e.Request.SLO))
 	switch {
-	case len(l.lane.devices) == 0 && f.ready():
+	case f.ready() && !s.served(l):
 		s.plain(now, e)
 	case len(f.replicas) == 0 && !f.wakeable:
 		s.refuseID(e.Request.ID, f, sched.NoReplica)
 	case f.waiting >= s.cfg.QueueLimit:
 		s.refuseID(e.Request.ID, f, sched.QueueFull)
+	case e.Request.OnTime && s.soonest(l) > e.Request.SLO && e.Request.SLO > 0:
+		s.refuseID(e.Request.ID, f, sched.TooLate)
+		s.actions[len(s.actions)-1].After = s.soonest(l) - e.Request.SLO
 	default:
 		s.enqueue(s.admit(e.Request.ID, l))
 		s.wake(f)
@@ -179,7 +193,7 @@ func (s *Scheduler) returned(now time.Time, e sched.Event) {
 	f := r.line.function
 	unreached := r.replica
 	s.release(r, false)
-	s.avoid(now, f, unreached)
+	s.avoid(f, unreached)
 	r.attempts++
 	switch {
 	case f.gone:
@@ -187,7 +201,7 @@ func (s *Scheduler) returned(now time.Time, e sched.Event) {
 	case r.attempts > len(f.replicas) || !f.healthy():
 		s.refuse(r, sched.Unreachable)
 	default:
-		s.enqueue(r)
+		s.enqueueOrPass(r)
 	}
 }
 

@@ -25,6 +25,11 @@ func (swap) serve(s *Scheduler, d *device) bool {
 	if r == nil {
 		return s.give(s.takeOver(d), d)
 	}
+	return s.place(r, d)
+}
+
+// place gives r to the cheapest device, or binds it to that one.
+func (swap) place(s *Scheduler, r *request, d *device) bool {
 	best := s.cheapest(r.line, d)
 	if best.device == d || s.hasRoom(best.device, r.line.model) {
 		return s.give(r, best.device)
@@ -34,7 +39,7 @@ func (swap) serve(s *Scheduler, d *device) bool {
 		s.bind(r, best.device)
 		return true
 	}
-	if h := s.hit(d); h != nil {
+	if h := s.hit(d); h != nil && r.line.lane.passes < s.cfg.Limit {
 		r = h
 	}
 	return s.give(r, d)
@@ -87,7 +92,7 @@ func (s *Scheduler) takeOver(d *device) *request {
 	for _, b := range s.binders {
 		done := max(s.now, b.freeAt)
 		for r := b.bound.first; r != nil; r = r.links[inLane].next {
-			done += r.compute
+			done += r.takes
 			m := r.line.model
 			// Most are found to gain nothing without looking closer.
 			if !m.here.has(d.index) && done-s.now <= m.leastMiss || done <= free+m.fastest {

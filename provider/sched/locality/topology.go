@@ -1,6 +1,7 @@
 package locality
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -12,7 +13,10 @@ const avoidFor = instant(time.Second)
 
 // setDevices takes over which devices there are. It is rare, so everything that
 // is indexed by devices is made anew.
-func (s *Scheduler) setDevices(now time.Time, want []sched.Device) {
+func (s *Scheduler) setDevices(want []sched.Device) {
+	if s.onlyCredits(want) {
+		return
+	}
 	waiting := s.takeAll()
 	known := s.byID
 	for _, d := range s.devices {
@@ -41,7 +45,38 @@ func (s *Scheduler) setDevices(now time.Time, want []sched.Device) {
 		}
 	}
 	for _, r := range waiting {
-		s.enqueueOrPass(now, r)
+		s.enqueueOrPass(r)
+	}
+}
+
+// onlyCredits takes over what devices may be given, if that is all that changes.
+func (s *Scheduler) onlyCredits(want []sched.Device) bool {
+	if len(want) != len(s.devices) {
+		return false
+	}
+	for i, d := range s.devices {
+		same := want[i]
+		same.Credits = d.Credits
+		if same != d.Device {
+			return false
+		}
+	}
+	for i, d := range s.devices {
+		if d.Credits != want[i].Credits {
+			s.leaveRoom(d)
+			d.Credits = want[i].Credits
+			s.credit(d)
+			s.enterRoom(d)
+		}
+	}
+	return true
+}
+
+// credit sets how many requests d may be given.
+func (s *Scheduler) credit(d *device) {
+	d.credits = cmp.Or(max(0, d.Credits), s.cfg.Credits)
+	for len(s.room) < d.credits {
+		s.room = append(s.room, nil)
 	}
 }
 
@@ -70,6 +105,8 @@ func bySeq(a, b *request) int {
 // connect makes d one of the devices.
 func (s *Scheduler) connect(d *device, w sched.Device, nodes map[string]*node, ways map[string]*way) {
 	d.Device, d.gone, d.lanes = w, false, nil
+	d.slots = max(1, w.Slots)
+	s.credit(d)
 	d.bound = queue{which: inLane}
 	n := s.nodes[w.Node]
 	if n == nil {
@@ -136,130 +173,19 @@ func (s *Scheduler) reindex(before []*device) {
 // rebuildRoom keeps the order of the devices that stay; new ones come last.
 func (s *Scheduler) rebuildRoom() {
 	for n := range s.room {
-		s.room[n] = slices.DeleteFunc(s.room[n], func(d *device) bool { return d.gone })
+		s.room[n] = s.room[n][:0]
 	}
 	for _, d := range s.devices {
 		if d.since == 0 {
-			s.enterRoom(d)
+			s.ticks++
+			d.since = s.ticks
 		}
 	}
-}
-
-// places of a line in heaps that it is in none of.
-func (s *Scheduler) places() []int32 {
-	at := make([]int32, len(s.devices)+1)
-	for i := range at {
-		at[i] = -1
-	}
-	return at
-}
-
-// line is the one for the requests of f with that model and SLO.
-func (s *Scheduler) line(f *function, m *model, slo time.Duration) *line {
-	for _, l := range f.lines {
-		if l.model == m && l.slo == slo {
-			return l
+	byRoom := slices.Clone(s.devices)
+	slices.SortFunc(byRoom, func(a, b *device) int { return cmp.Compare(a.since, b.since) })
+	for _, d := range byRoom {
+		if n := len(d.held); n < d.credits {
+			s.room[n] = append(s.room[n], d)
 		}
 	}
-	l := &line{function: f, model: m, slo: slo, at: s.places(), queue: queue{which: inLine}}
-	l.lane = s.laneOf(l)
-	l.lane.lines++
-	f.lines = append(f.lines, l)
-	m.lines = append(m.lines, l)
-	return l
-}
-
-// laneOf is the lane of the devices that may serve l: on the node of a replica,
-// big enough, and known to run the model.
-func (s *Scheduler) laneOf(l *line) *lane {
-	mask := newBitset(len(s.devices))
-	var devices []*device
-	for _, d := range s.devices {
-		if l.model.bytes <= d.Budget && l.model.prices[d.class].known && l.function.on(d.Node) != nil {
-			mask.add(d.index)
-			devices = append(devices, d)
-		}
-	}
-	key := make([]byte, 0, 8*len(mask))
-	for _, word := range mask {
-		for shift := 0; shift < 64; shift += 8 {
-			key = append(key, byte(word>>shift))
-		}
-	}
-	found := s.lanes[string(key)]
-	if found == nil {
-		found = &lane{key: string(key), devices: devices, mask: mask, queue: queue{which: inLane}}
-		s.lanes[found.key] = found
-		for _, d := range devices {
-			d.lanes = append(d.lanes, found)
-		}
-	}
-	return found
-}
-
-// leaveLane drops the lane if l was its last line.
-func (s *Scheduler) leaveLane(l *line) {
-	l.lane.urgent.remove(l)
-	l.lane.lines--
-	if l.lane.lines > 0 {
-		return
-	}
-	delete(s.lanes, l.lane.key)
-	for _, d := range l.lane.devices {
-		d.lanes = slices.DeleteFunc(d.lanes, func(o *lane) bool { return o == l.lane })
-	}
-}
-
-// relane finds out again which devices may serve f, and moves what waits.
-func (s *Scheduler) relane(now time.Time, f *function) {
-	for _, l := range f.lines {
-		next := s.laneOf(l)
-		if next == l.lane {
-			continue
-		}
-		var waiting []*request
-		for _, r := range s.waitingOf(l) {
-			if r.stage == queued || !next.mask.has(r.device.index) {
-				s.withdraw(r)
-				waiting = append(waiting, r)
-			}
-		}
-		s.leaveLane(l)
-		l.lane = next
-		next.lines++
-		for _, r := range waiting {
-			s.enqueueOrPass(now, r)
-		}
-	}
-}
-
-// waitingOf returns the requests of l that wait, in order of arrival.
-func (s *Scheduler) waitingOf(l *line) []*request {
-	var all []*request
-	for r := l.queue.first; r != nil; r = r.links[inLine].next {
-		all = append(all, r)
-	}
-	for _, d := range s.devices {
-		for r := d.bound.first; r != nil; r = r.links[inLane].next {
-			if r.line == l {
-				all = append(all, r)
-			}
-		}
-	}
-	slices.SortFunc(all, bySeq)
-	return all
-}
-
-// enqueueOrPass lets r wait, or hands it on if it cannot be served by a device.
-func (s *Scheduler) enqueueOrPass(now time.Time, r *request) {
-	l := r.line
-	if len(l.lane.devices) > 0 || !l.function.ready() {
-		s.enqueue(r)
-		return
-	}
-	e := sched.Event{Kind: sched.Arrive, Request: sched.Request{
-		ID: r.id, Function: l.function.name, Model: l.model.name, SLO: l.slo,
-	}}
-	s.forget(r)
-	s.plain(now, e)
 }
