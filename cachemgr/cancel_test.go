@@ -130,7 +130,8 @@ func TestLeavingTooLate(t *testing.T) {
 				r.add("a", 10)
 				load := r.hold(testengine.Load, "a")
 				r.m.mu.Lock()
-				tick, err := r.m.enqueue(r.m.models["a"], r.m.devices[0], c.purpose, "", time.Now())
+				tick := r.m.newTicket(r.m.models["a"], c.purpose, "", time.Now())
+				err := r.m.enqueue(tick, r.m.devices[0])
 				r.m.mu.Unlock()
 				if err != nil {
 					r.Fatal(err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 	"github.com/faas-gpu/faas-gpu/cachemgr/policy"
+	"github.com/faas-gpu/faas-gpu/cachemgr/queue"
 )
 
 // Config of a Manager. Engine and HostBudget are required; a zero value
@@ -21,8 +22,18 @@ type Config struct {
 	DeviceBudget func(engine.Device) int64
 	// HostBudget is how many bytes staged models may take in host memory.
 	HostBudget int64
-	// Policy makes the order of eviction of one pool. Default: policy.NewLRU.
+	// Policy makes the order of eviction of one pool. Default: policy.NewGDSF.
 	Policy func() policy.Order
+	// Queue makes the order of those that wait, from how the functions fare.
+	// Default: queue.NewSLO.
+	Queue func(*queue.Book) queue.Policy
+	// Passes is how often a request that could go on is passed over by later ones.
+	// Default: 256.
+	Passes int
+	// Transfers is how many models may be on their way to a device at once. The
+	// link then always has the next copy queued. A model's first load is not
+	// counted: the link is not what it takes time for. Default: 2.
+	Transfers int
 
 	// Concurrency is how many requests compute at once on a device. Default: 1.
 	Concurrency int
@@ -55,7 +66,7 @@ func (c Config) withDefaults() (Config, error) {
 		name  string
 		value *int
 		unset int
-	}{{"concurrency", &c.Concurrency, 1}, {"queue depth", &c.QueueDepth, 256}} {
+	}{{"concurrency", &c.Concurrency, 1}, {"queue depth", &c.QueueDepth, 256}, {"passes", &c.Passes, 256}, {"transfers", &c.Transfers, 2}} {
 		if *n.value < 0 {
 			errs = append(errs, fmt.Errorf("%s is %d, must be positive", n.name, *n.value))
 		} else if *n.value == 0 {
@@ -82,7 +93,10 @@ func (c Config) withDefaults() (Config, error) {
 		c.DeviceBudget = func(d engine.Device) int64 { return d.TotalBytes / 10 * 9 }
 	}
 	if c.Policy == nil {
-		c.Policy = func() policy.Order { return policy.NewLRU() }
+		c.Policy = func() policy.Order { return policy.NewGDSF() }
+	}
+	if c.Queue == nil {
+		c.Queue = func(b *queue.Book) queue.Policy { return queue.NewSLO(b) }
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

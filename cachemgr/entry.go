@@ -6,6 +6,7 @@ import (
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 	"github.com/faas-gpu/faas-gpu/cachemgr/policy"
+	"github.com/faas-gpu/faas-gpu/cachemgr/queue"
 )
 
 // phase of a model in host memory.
@@ -78,14 +79,19 @@ type slot struct {
 	held     engine.Cost // as counted in the ledger, from loading to closing
 	residual int64       // as counted in the ledger, while absent
 
-	leases  int       // requests that need the instance
-	running int       // those of them that compute
-	waiting []*ticket // for the model to be resident
-	queued  bool      // in device.waiting; only if waiting is not empty
-	retried bool      // the engine was short of memory once already
+	leases  int         // requests that need the instance
+	running int         // those of them that compute
+	want    queue.Group // in device.loads: requests that wait for the model to be resident
+	turn    queue.Group // in device.turns: requests that hold a lease and wait to compute
+	queued  bool        // want is open: waits for bytes; only if it is not empty
+	retried bool        // the engine was short of memory once already
 
+	transfer  transfer // while loading
 	loadBegan time.Time
 	entry     policy.Entry  // of the last Load, for the order of eviction
+	loads     int           // that have succeeded
+	swap      mean          // of Loads but the first, without waiting for the link
+	compute   mean          // of runs
 	runs      int64         // requests computed here without an error
 	computed  time.Duration // in those
 	failure   failure       // of Load
@@ -99,13 +105,15 @@ type device struct {
 
 	ledger  ledger
 	order   policy.Order // of the slots that are resident, by model.key
-	waiting []*slot      // for bytes, first come first served
 	leaving []*slot      // draining or closing
 	closing int          // the number of the latter
+	loads   *queue.Queue // requests that wait for their model
+	claim   *slot        // models in use give way for it, so it is the next to load
+	link    link
 
-	run     runQueue // requests that hold a lease and wait to compute
-	running int      // requests that compute
-	queued  int      // requests that wait, for whatever
+	turns   *queue.Queue // requests that hold a lease and wait to compute
+	running int          // runs that go on
+	queued  int          // requests that wait, for whatever
 
 	loss failure // ErrDeviceLost
 }
@@ -116,6 +124,13 @@ type hostPool struct {
 	order        policy.Order // of the staged models, by model.key
 	waiting      []*model     // for bytes, first come first served
 	closing      int          // models being unstaged
+}
+
+// newSlot is the absence of a model on a device.
+func newSlot(mod *model, d *device) *slot {
+	s := &slot{model: mod, dev: d}
+	s.want, s.turn = queue.NewGroup(s), queue.NewGroup(s)
+	return s
 }
 
 // concurrency is how many requests may compute at once with one instance.

@@ -13,8 +13,9 @@ import (
 // kind in the order of the policy: idle ones, then the residues of models that
 // are on no device, then those in use, which leave with their last request, and
 // at last residues of models that are on another device and have to leave that.
-// What head left behind on this device is part of its own need and stays.
-func (m *Manager) reclaim(d *device, short int64, head *slot) {
+// What head left behind on this device is part of its own need and stays. Unless it
+// is pressing, models in use stay, too.
+func (m *Manager) reclaim(d *device, short int64, head *slot, pressing bool) {
 	short -= m.evict(d, short, (*slot).idle)
 	short -= m.dropResidues(short, func(mod *model) *slot {
 		if s := mod.slots[d.index]; s != head && !mod.anySlot((*slot).open) {
@@ -22,6 +23,10 @@ func (m *Manager) reclaim(d *device, short int64, head *slot) {
 		}
 		return nil
 	})
+	if !pressing || short <= 0 {
+		return
+	}
+	d.claim = head
 	short -= m.evict(d, short, func(*slot) bool { return true })
 	m.dropResidues(short, func(mod *model) *slot {
 		if s := mod.slots[d.index]; s != head && !s.open() {
@@ -95,6 +100,7 @@ func (m *Manager) drain(s *slot) {
 	s.dev.leaving = append(s.dev.leaving, s)
 	s.dev.order.Remove(s.model.key)
 	s.dev.ledger.drain(s.held.Resident)
+	s.repriceOthers()
 	m.mark(s.model)
 	m.closeIfUnused(s)
 }
@@ -105,7 +111,9 @@ func (m *Manager) keep(s *slot) {
 	s.state = slotResident
 	s.dev.leaving = without(s.dev.leaving, s)
 	s.dev.ledger.keep(s.held.Resident)
+	s.entry.Spare = s.spare()
 	s.dev.order.Add(s.model.key, s.entry)
+	s.repriceOthers()
 	m.mark(s.model)
 	m.leaseAll(s)
 }

@@ -23,8 +23,10 @@ func (m *Manager) Infer(ctx context.Context, r Request) (Result, error) {
 		r.Arrived = now
 	}
 	m.mu.Lock()
+	c := m.clientOf(&r)
 	mod, d, err := m.admit(r.Digest, r.Device, now)
 	if err != nil {
+		m.count(c, err)
 		m.mu.Unlock()
 		return Result{}, err
 	}
@@ -33,16 +35,18 @@ func (m *Manager) Infer(ctx context.Context, r Request) (Result, error) {
 	if s.state == slotResident && d.running < m.cfg.Concurrency && s.mayRun() {
 		// Whoever waits on the device cannot run now: dispatch has seen to it.
 		s.leases++
-		s.running++
-		d.running++
+		s.begin()
 		m.calls++
 		m.used(mod, d, res.Outcome, now)
 		m.mu.Unlock()
-		return m.run(ctx, s, r, res)
+		return m.run(ctx, s, r, c, res)
 	}
-	t, err := m.enqueue(mod, d, toRun, r.Device, now)
-	if err == nil {
+	t := m.newTicket(mod, toRun, r.Device, now)
+	t.of(c)
+	if err = m.enqueue(t, d); err == nil {
 		m.used(mod, d, res.Outcome, now)
+	} else {
+		m.count(c, err)
 	}
 	m.mu.Unlock()
 	if err != nil {
@@ -53,7 +57,7 @@ func (m *Manager) Infer(ctx context.Context, r Request) (Result, error) {
 	}
 	res.Swap = t.swap
 	res.Queue = max(time.Since(now)-t.swap, 0)
-	return m.run(ctx, t.slot, r, res)
+	return m.run(ctx, t.slot, r, c, res)
 }
 
 // outcome says where a request that came at a time found its model.
@@ -90,18 +94,17 @@ func (m *Manager) used(mod *model, d *device, outcome string, now time.Time) {
 var errPanicked = errors.New("the engine panicked")
 
 // run computes. The caller has a lease and its turn; both end here.
-func (m *Manager) run(ctx context.Context, s *slot, r Request, res Result) (Result, error) {
+func (m *Manager) run(ctx context.Context, s *slot, r Request, c client, res Result) (Result, error) {
 	res.Device = s.dev.ID
 	err := errPanicked
-	defer func() { m.finish(s, res.Compute, err) }()
+	defer func() {
+		m.mu.Lock()
+		defer m.unlock()
+		m.end(s, res.Compute, err)
+		m.count(c, err)
+	}()
 	res.Compute, err = m.compute(ctx, s.instance, r)
 	return res, err
-}
-
-func (m *Manager) finish(s *slot, took time.Duration, err error) {
-	m.mu.Lock()
-	defer m.unlock()
-	m.end(s, took, err)
 }
 
 // end gives a turn and its lease back.
@@ -109,13 +112,13 @@ func (m *Manager) end(s *slot, took time.Duration, err error) {
 	d, mod := s.dev, s.model
 	s.running--
 	d.running--
+	s.allowTurns()
 	m.calls--
 	mod.stats.ComputeNs += took.Nanoseconds()
 	if err != nil {
 		mod.stats.Failures++
 	} else {
-		s.runs++
-		s.computed += took
+		s.ran(took)
 	}
 	m.release(s)
 	if errors.Is(err, engine.ErrDeviceLost) {
@@ -123,6 +126,9 @@ func (m *Manager) end(s *slot, took time.Duration, err error) {
 		m.pump()
 	}
 	m.dispatch(d)
+	if d.loads.Len() > 0 { // the model may be idle now, or its bytes due
+		m.pumpDevice(d)
+	}
 	m.mark(mod)
 }
 
@@ -142,7 +148,8 @@ func (m *Manager) Load(ctx context.Context, digest string, device engine.DeviceI
 		m.mu.Unlock()
 		return nil
 	}
-	t, err := m.enqueue(mod, d, toLoad, device, now)
+	t := m.newTicket(mod, toLoad, device, now)
+	err = m.enqueue(t, d)
 	m.mu.Unlock()
 	if err != nil {
 		return err
@@ -197,6 +204,6 @@ func (m *Manager) knownSpec(digest string) (engine.Spec, *ticket, error) {
 	if err := m.refuseOpen(mod, time.Now()); err != nil {
 		return engine.Spec{}, nil, err
 	}
-	t, err := m.enqueue(mod, nil, toDescribe, "", time.Now())
-	return engine.Spec{}, t, err
+	t := m.newTicket(mod, toDescribe, "", time.Now())
+	return engine.Spec{}, t, m.enqueue(t, nil)
 }

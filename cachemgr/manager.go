@@ -11,6 +11,7 @@ import (
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/buffer"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/cachemgr/queue"
 )
 
 // Manager decides which models are where. Make one with New; its methods may be
@@ -28,6 +29,9 @@ type Manager struct {
 	leaving []*model // those that are retiring
 	devices []*device
 	host    hostPool
+
+	began time.Time   // the queues count from here
+	book  *queue.Book // of how the functions fare
 
 	serial  uint64 // entries made
 	tickets uint64 // tickets made
@@ -84,15 +88,18 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		cfg: cfg, log: cfg.Log,
 		models: map[string]*model{}, entries: map[string]*model{},
-		host: hostPool{budget: cfg.HostBudget, order: cfg.Policy()},
+		host:  hostPool{budget: cfg.HostBudget, order: cfg.Policy()},
+		began: time.Now(), book: queue.NewBook(target),
 	}
+	order := cfg.Queue(m.book)
 	for i, d := range found {
 		budget := cfg.DeviceBudget(d)
 		if budget <= 0 {
 			return nil, fmt.Errorf("budget of device %s is %d bytes, must be positive", d.ID, budget)
 		}
 		m.devices = append(m.devices, &device{
-			Device: d, index: i, order: cfg.Policy(), run: &fifo{},
+			Device: d, index: i, order: cfg.Policy(),
+			loads: queue.New(order, cfg.Passes), turns: queue.New(order, cfg.Passes),
 			ledger: ledger{budget: budget, overhead: d.Overhead},
 		})
 	}
@@ -125,7 +132,7 @@ func (m *Manager) Add(add Model) error {
 	m.serial++
 	mod := &model{Model: add, key: strconv.FormatUint(m.serial, 36)}
 	for _, d := range m.devices {
-		mod.slots = append(mod.slots, &slot{model: mod, dev: d})
+		mod.slots = append(mod.slots, newSlot(mod, d))
 	}
 	m.models[add.Digest], m.entries[mod.key] = mod, mod
 	m.mark(mod)

@@ -7,11 +7,14 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 	"github.com/faas-gpu/faas-gpu/cachemgr/internal/testengine"
+	"github.com/faas-gpu/faas-gpu/cachemgr/policy"
+	"github.com/faas-gpu/faas-gpu/cachemgr/queue"
 	"go.uber.org/goleak"
 )
 
@@ -22,20 +25,23 @@ type rig struct {
 	*testing.T
 	engine *testengine.Engine
 	m      *Manager
-	growth bool // models may turn out larger than they said: budgets can be passed for a moment
+	slo    time.Duration // of requests
+	growth bool          // models may turn out larger than they said: budgets can be passed for a moment
 
 	mu    sync.Mutex
 	gates map[testengine.Call]chan error
 }
 
 // newRig makes a manager with a device "cpu" of 100 bytes and a host pool of 1000
-// bytes, unless change says otherwise.
+// bytes, which serves and evicts by arrival, unless change says otherwise.
 func newRig(t *testing.T, change ...func(*Config, *testengine.Engine)) *rig {
 	t.Helper()
 	r := &rig{T: t, engine: testengine.New(t.Errorf), gates: map[testengine.Call]chan error{}}
 	cfg := Config{
 		Engine: r.engine, HostBudget: 1000,
 		DeviceBudget: func(engine.Device) int64 { return 100 },
+		Policy:       func() policy.Order { return policy.NewLRU() },
+		Queue:        func(*queue.Book) queue.Policy { return queue.FIFO{} },
 	}
 	r.engine.Before = r.pass
 	for _, c := range change {
@@ -105,10 +111,11 @@ func (r *rig) addAs(name string, model testengine.Model) {
 	}
 }
 
-// infer runs one request and compares its output.
+// infer runs one request of a function that has the model's name, and compares its
+// output.
 func (r *rig) infer(ctx context.Context, name string) (Result, error) {
 	in, out := testTensors()
-	res, err := r.m.Infer(ctx, Request{Digest: name, In: in, Out: out})
+	res, err := r.m.Infer(ctx, Request{Digest: name, Function: name, SLO: r.slo, In: in, Out: out})
 	if err == nil && !bytes.Equal(out[0].Data, testengine.Expect(name, in[0].Data)) {
 		r.Errorf("wrong output of %s", name)
 	}
@@ -268,22 +275,22 @@ func (r *rig) checkDevice(d *device) (waiting int) {
 		}
 		running += s.running
 		leases += s.leases
-		waiting += len(s.waiting)
+		waiting += s.want.Len()
 		switch {
 		case s.state == slotResident != slices.Contains(order, mod.key):
 			r.Errorf("%s: in state %d, in the order of eviction %v", mod.Name, s.state, order)
-		case s.state == slotResident && len(s.waiting) > 0:
-			r.Errorf("%s: %d wait for a resident model", mod.Name, len(s.waiting))
+		case s.state == slotResident && s.want.Len() > 0:
+			r.Errorf("%s: %d wait for a resident model", mod.Name, s.want.Len())
 		case s.leases > 0 && s.state != slotResident && s.state != slotDraining:
 			r.Errorf("%s: %d leases in state %d", mod.Name, s.leases, s.state)
-		case len(s.waiting) > 0 && s.state != slotLoading && !s.queued:
-			r.Errorf("%s: %d tickets are forgotten in state %d", mod.Name, len(s.waiting), s.state)
-		case s.queued && (len(s.waiting) == 0 || mod.phase != staged || mod.retiring):
-			r.Errorf("%s: queued in phase %d with %d tickets", mod.Name, mod.phase, len(s.waiting))
+		case s.want.Len() > 0 && s.state != slotLoading && !s.queued:
+			r.Errorf("%s: %d tickets are forgotten in state %d", mod.Name, s.want.Len(), s.state)
+		case s.queued && (s.want.Len() == 0 || mod.phase != staged || mod.retiring):
+			r.Errorf("%s: queued in phase %d with %d tickets", mod.Name, mod.phase, s.want.Len())
 		case (s.state == slotDraining || s.state == slotClosing) != slices.Contains(d.leaving, s):
 			r.Errorf("%s: in state %d, and the list of those that leave disagrees", mod.Name, s.state)
-		case s.queued != slices.Contains(d.waiting, s):
-			r.Errorf("%s: queued is %v", mod.Name, s.queued)
+		case d.claim == s && !s.queued:
+			r.Errorf("%s: models give way for it, and it does not wait", mod.Name)
 		}
 	}
 	l := d.ledger
@@ -291,7 +298,10 @@ func (r *rig) checkDevice(d *device) (waiting int) {
 	if sum != l || min(l.resident, l.loading, l.draining, l.residual) < 0 || !r.growth && l.room() < 0 {
 		r.Errorf("%s: ledger %+v, models have %+v", d.ID, l, sum)
 	}
-	turns := len(d.run.all())
+	turns := d.turns.Len()
+	if n := d.loads.Len(); n != waiting {
+		r.Errorf("%s: %d wait for their model, %d are in the queue", d.ID, waiting, n)
+	}
 	if running != d.running || leases != running+turns {
 		r.Errorf("%s: %d run, %d counted; %d leases, %d wait for their turn", d.ID, running, d.running, leases, turns)
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 	"github.com/faas-gpu/faas-gpu/cachemgr/internal/testengine"
+	"github.com/faas-gpu/faas-gpu/cachemgr/policy"
+	"github.com/faas-gpu/faas-gpu/cachemgr/queue"
 )
 
 var errInjected = errors.New("injected")
@@ -28,10 +30,10 @@ type stress struct {
 	served   atomic.Int64
 }
 
-func newStress(t *testing.T, devices int, concurrency int) *stress {
+func newStress(t *testing.T, devices int, concurrency int, change ...func(*Config, *testengine.Engine)) *stress {
 	s := &stress{seed: uint64(time.Now().UnixNano()), sizes: map[string]int64{}}
 	t.Logf("seed %d", s.seed)
-	s.rig = newRig(t, func(c *Config, e *testengine.Engine) {
+	s.rig = newRig(t, append(change, func(c *Config, e *testengine.Engine) {
 		e.List = nil
 		e.Budget = map[engine.DeviceID]int64{}
 		for i := range devices {
@@ -42,8 +44,8 @@ func newStress(t *testing.T, devices int, concurrency int) *stress {
 		e.HostBudget, c.HostBudget = 300, 300
 		c.Concurrency = concurrency
 		c.RetryMin, c.RetryMax = time.Millisecond, 4*time.Millisecond
-	})
-	s.engine.Before = s.before
+	})...)
+	s.engine.Before, s.slo = s.before, 2*time.Millisecond
 	random := s.random(0)
 	for i := range 12 {
 		name := fmt.Sprintf("m%d", i)
@@ -139,22 +141,40 @@ func (s *stress) expected(err error, impatient bool) bool {
 	return false
 }
 
+// ordered has an order of the queue, and one of eviction.
+func ordered(q func(*queue.Book) queue.Policy, p func() policy.Order) func(*Config, *testengine.Engine) {
+	return func(c *Config, _ *testengine.Engine) {
+		c.Queue, c.Policy, c.Passes = q, p, 20
+	}
+}
+
+var (
+	bySLO  = func(b *queue.Book) queue.Policy { return queue.NewSLO(b) }
+	byRRC  = func(b *queue.Book) queue.Policy { return queue.NewRRC(b) }
+	byFIFO = func(*queue.Book) queue.Policy { return queue.FIFO{} }
+	gdsf   = func() policy.Order { return policy.NewGDSF() }
+	torpor = func() policy.Order { return policy.NewTwoLists() }
+	lru    = func() policy.Order { return policy.NewLRU() }
+)
+
 func TestStress(t *testing.T) {
 	for _, c := range []struct {
 		name              string
 		devices, parallel int
 		failures, disturb bool
+		orders            func(*Config, *testengine.Engine)
 	}{
-		{"one device", 1, 1, false, false},
-		{"one device, four at once", 1, 4, false, false},
-		{"three devices", 3, 2, false, false},
-		{"with an engine that fails", 1, 2, true, false},
-		{"with models that come and go", 2, 2, false, true},
-		{"with everything", 2, 2, true, true},
+		{"one device", 1, 1, false, false, ordered(bySLO, gdsf)},
+		{"one device, four at once", 1, 4, false, false, ordered(byRRC, torpor)},
+		{"three devices", 3, 2, false, false, ordered(bySLO, torpor)},
+		{"with an engine that fails", 1, 2, true, false, ordered(bySLO, gdsf)},
+		{"with models that come and go", 2, 2, false, true, ordered(byRRC, lru)},
+		{"with everything", 2, 2, true, true, ordered(bySLO, gdsf)},
+		{"with everything, by arrival", 2, 2, true, true, ordered(byFIFO, lru)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newStress(t, c.devices, c.parallel)
+			s := newStress(t, c.devices, c.parallel, c.orders)
 			s.failures.Store(c.failures)
 			s.disturb = c.disturb
 			s.run(16, 150)

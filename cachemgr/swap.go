@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
-	"github.com/faas-gpu/faas-gpu/cachemgr/policy"
 )
 
 // This file brings models onto devices; evict.go takes them off. All of it runs
@@ -21,23 +19,38 @@ import (
 func (m *Manager) queueLoad(s *slot) {
 	if !s.queued && s.state != slotLoading {
 		s.queued = true
-		s.dev.waiting = append(s.dev.waiting, s)
+		s.dev.loads.SetOpen(&s.want, true)
 	}
 }
 
 func (m *Manager) unqueueLoad(s *slot) {
 	s.queued = false
-	s.dev.waiting = without(s.dev.waiting, s)
+	s.dev.loads.SetOpen(&s.want, false)
+	if s.dev.claim == s {
+		s.dev.claim = nil
+	}
 }
 
-// pumpDevice loads the models that wait for a device's bytes, first come first
-// served, and makes room for the first that has none.
+// nextLoad is the slot that gets bytes of a device next, nil if none waits, and
+// whether models in use have to give way for it.
+func (m *Manager) nextLoad(d *device) (head *slot, pressing bool) {
+	if d.claim != nil {
+		return d.claim, true
+	}
+	g, pressing := d.loads.Peek(m.clock(), d.link.heavy > 0)
+	if g == nil {
+		return nil, false
+	}
+	return g.Owner.(*slot), pressing
+}
+
+// pumpDevice loads the models that wait for a device's bytes, in the order of the
+// queue, and makes room for the first that has none.
 func (m *Manager) pumpDevice(d *device) {
 	for {
 		need := int64(0) // without a waiter: only back below the budget
-		var head *slot
-		if len(d.waiting) > 0 {
-			head = d.waiting[0]
+		head, pressing := m.nextLoad(d)
+		if head != nil {
 			if head.state == slotDraining && d.ledger.room() >= 0 {
 				m.unqueueLoad(head)
 				m.keep(head)
@@ -46,15 +59,19 @@ func (m *Manager) pumpDevice(d *device) {
 			if head.open() {
 				return // it is just leaving, and comes back as soon as it has left
 			}
-			need = head.need()
 			if pinned := m.pinnedOn(d, head); head.cost.Peak > d.ledger.limit()-pinned {
 				m.unqueueLoad(head)
 				m.failSlot(head, deviceTooSmall(head, pinned))
 				continue
 			}
+			if d.link.full(head, m.cfg.Transfers) {
+				head = nil
+			} else {
+				need = head.need()
+			}
 		}
 		if short := need - d.ledger.room(); short > 0 {
-			m.reclaim(d, short-m.leavingDevice(d), head)
+			m.reclaim(d, short-m.leavingDevice(d), head, pressing || d.ledger.room() < 0)
 			return
 		}
 		if head == nil || head.retried && d.closing > 0 {
@@ -81,6 +98,7 @@ func (m *Manager) load(s *slot) {
 	d, need := s.dev, s.need()
 	d.ledger.reserve(s.cost.Peak, s.residual)
 	s.held, s.state, s.loadBegan = s.cost, slotLoading, time.Now()
+	s.transfer = d.link.begin(s)
 	m.mark(s.model)
 	st, name := s.model.staged, s.model.Name
 	m.engineCall(func(ctx context.Context) func() {
@@ -145,8 +163,11 @@ func (m *Manager) loaded(s *slot, instance engine.Instance, read engine.Device, 
 	s.state, s.instance, s.retried = slotResident, instance, false
 	mod.stats.SwapNs += now.Sub(s.loadBegan).Nanoseconds()
 	mod.stats.SwapBytes += s.cost.Resident
-	s.entry = policy.Entry{Size: s.cost.Resident, Cost: now.Sub(s.loadBegan)}
+	s.swapped(d.link.end(s, now))
+	s.allowTurns()
+	s.entry.Spare = s.spare()
 	d.order.Add(mod.key, s.entry)
+	s.repriceOthers()
 	m.mark(mod)
 	m.say(slog.LevelDebug, "model loaded", "model", mod.Name, "device", d.ID, "bytes", s.cost.Resident, "took", now.Sub(s.loadBegan))
 	if s.cost.Resident > d.ledger.limit() { // the estimate was too low
@@ -157,7 +178,8 @@ func (m *Manager) loaded(s *slot, instance engine.Instance, read engine.Device, 
 		return
 	}
 	s.failure = failure{}
-	for _, t := range s.waiting {
+	for r := range s.want.All() {
+		t := owner(r)
 		t.swap = mod.workSince(t.arrived) + now.Sub(later(s.loadBegan, t.arrived))
 	}
 	m.leaseAll(s)
@@ -168,9 +190,8 @@ func (m *Manager) loaded(s *slot, instance engine.Instance, read engine.Device, 
 
 // leaseAll lets all that wait for a model have it.
 func (m *Manager) leaseAll(s *slot) {
-	waiting := s.waiting
-	s.waiting = nil
-	for _, t := range waiting {
+	for _, t := range byArrival(ticketsOf(&s.want)) {
+		s.dev.loads.Remove(&t.Request)
 		m.lease(s, t)
 	}
 	m.dispatch(s.dev)
@@ -192,6 +213,7 @@ func (m *Manager) loadFailed(s *slot, read engine.Device, err error) {
 	d, mod := s.dev, s.model
 	d.update(read)
 	d.ledger.abort(s.held.Peak, s.residual)
+	d.link.end(s, time.Now())
 	s.state, s.held = slotAbsent, engine.Cost{}
 	m.mark(mod)
 	defer m.unstageIfUnused(mod)
@@ -202,14 +224,14 @@ func (m *Manager) loadFailed(s *slot, read engine.Device, err error) {
 		m.failSlot(s, err)
 		m.retire(mod)
 		m.lose(d, err)
-	case errors.Is(err, engine.ErrNoMemory) && !s.retried && len(s.waiting) > 0 && m.makeRoom(d, err):
+	case errors.Is(err, engine.ErrNoMemory) && !s.retried && s.want.Len() > 0 && m.makeRoom(d, err):
 		m.say(slog.LevelInfo, "device memory is short, evicted idle models to try again", "model", mod.Name, "error", err)
 		if mod.retiring {
 			m.backToModel(s)
 			return
 		}
-		s.retried, s.queued = true, true
-		d.waiting = slices.Insert(d.waiting, 0, s)
+		s.retried = true
+		m.queueLoad(s)
 	default:
 		s.retried = false
 		m.note(&s.failure, err)

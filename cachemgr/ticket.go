@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/cachemgr/queue"
 )
 
 // purpose is what a ticket waits for in the end.
@@ -22,18 +23,20 @@ type place int
 const (
 	nowhere place = iota // settled, or not yet placed
 	atModel              // model.waiting
-	atSlot               // slot.waiting
-	atRun                // device.run
+	atSlot               // slot.want, in device.loads
+	atRun                // slot.turn, in device.turns
 )
 
 // ticket is a call that waits. Guarded by Manager.mu until it is settled; then
 // done is closed and its fields are the caller's.
 type ticket struct {
+	queue.Request // while it waits for a device
+
 	model   *model
 	purpose purpose
 	hint    engine.DeviceID
-	number  uint64 // grows with every ticket
 	arrived time.Time
+	client  client
 
 	at   place
 	dev  *device // where it counts as queued; nil with toDescribe
@@ -45,41 +48,23 @@ type ticket struct {
 	done    chan struct{}
 }
 
-// runQueue orders the requests that hold a lease and wait to compute. The order
-// is by arrival now; one that knows deadlines fits behind the same methods.
-type runQueue interface {
-	push(*ticket)
-	remove(*ticket)
-	// next takes out the first ticket that is ready; nil if none is.
-	next(ready func(*ticket) bool) *ticket
-	all() []*ticket
-}
+// owner is the ticket of a request in a queue.
+func owner(r *queue.Request) *ticket { return r.Owner.(*ticket) }
 
-// fifo is a runQueue by arrival: a request that waited for its model keeps its
-// place among those that came after it.
-type fifo struct{ tickets []*ticket }
-
-func (q *fifo) push(t *ticket) {
-	at := len(q.tickets)
-	for at > 0 && q.tickets[at-1].number > t.number {
-		at--
+// ticketsOf lists the tickets of a group.
+func ticketsOf(g *queue.Group) []*ticket {
+	list := make([]*ticket, 0, g.Len())
+	for r := range g.All() {
+		list = append(list, owner(r))
 	}
-	q.tickets = slices.Insert(q.tickets, at, t)
+	return list
 }
 
-func (q *fifo) remove(t *ticket) { q.tickets = without(q.tickets, t) }
-
-func (q *fifo) next(ready func(*ticket) bool) *ticket {
-	for i, t := range q.tickets {
-		if ready(t) {
-			q.tickets = slices.Delete(q.tickets, i, i+1)
-			return t
-		}
-	}
-	return nil
+// byArrival sorts tickets of groups, which have no order.
+func byArrival(list []*ticket) []*ticket {
+	slices.SortFunc(list, func(a, b *ticket) int { return int(a.Number) - int(b.Number) })
+	return list
 }
-
-func (q *fifo) all() []*ticket { return slices.Clone(q.tickets) }
 
 // without takes x out of a list; the lists here are short (Config.QueueDepth).
 func without[T comparable](list []T, x T) []T {

@@ -2,7 +2,6 @@ package cachemgr
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -107,25 +106,6 @@ func TestFailureBacksOff(t *testing.T) {
 	}
 	if want := "model failed to load, next attempt after 1970-01-01T00:16:50Z: bad model"; err.Error() != want {
 		t.Errorf("says %q, want %q", err, want)
-	}
-}
-
-func TestFifoKeepsTheOrderOfArrival(t *testing.T) {
-	t1, t2, t3, t4 := &ticket{number: 1}, &ticket{number: 2}, &ticket{number: 3}, &ticket{number: 4}
-	q := &fifo{}
-	for _, x := range []*ticket{t2, t4, t1, t3} {
-		q.push(x)
-	}
-	if got := q.all(); !slices.Equal(got, []*ticket{t1, t2, t3, t4}) {
-		t.Fatalf("not in order of arrival")
-	}
-	q.remove(t3)
-	any := func(*ticket) bool { return true }
-	if got := q.next(func(x *ticket) bool { return x != t1 }); got != t2 {
-		t.Errorf("got ticket %d, want the first that is ready, 2", got.number)
-	}
-	if q.next(any) != t1 || q.next(any) != t4 || q.next(any) != nil {
-		t.Error("the rest is not 1, 4 and nothing")
 	}
 }
 

@@ -46,7 +46,7 @@ func (m *Manager) retireHost(short int64, may func(*model) bool) (leaving int64)
 // unwanted: it may leave once the requests that hold it are done.
 func (mod *model) unwanted() bool {
 	return mod.phase == staged && !mod.retiring && !mod.pinned &&
-		!mod.anySlot(func(s *slot) bool { return s.state == slotLoading || len(s.waiting) > 0 })
+		!mod.anySlot(func(s *slot) bool { return s.state == slotLoading || s.want.Len() > 0 })
 }
 
 func (mod *model) unleased() bool {
@@ -100,11 +100,11 @@ func (m *Manager) retired(mod *model) {
 
 // backToModel makes a slot's tickets wait for the model to be opened.
 func (m *Manager) backToModel(s *slot) {
-	for _, t := range s.waiting {
+	for _, t := range byArrival(ticketsOf(&s.want)) {
+		s.dev.loads.Remove(&t.Request)
 		t.at, t.slot = atModel, nil
+		s.model.waiting = append(s.model.waiting, t)
 	}
-	s.model.waiting = append(s.model.waiting, s.waiting...)
-	s.waiting = nil
 	m.queueOpen(s.model)
 }
 

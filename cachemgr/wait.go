@@ -6,97 +6,33 @@ import (
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/cachemgr/queue"
 )
 
 // This file is the life of a ticket: made by enqueue, put where its model's state
 // says by place, moved on by what happens to the model, settled once.
 
-// route finds the device for a request, or says why there is none.
-func (m *Manager) route(mod *model, hint engine.DeviceID, now time.Time) (*device, error) {
-	var few [4]candidate // on the stack, as long as there are no more devices
-	candidates := few[:0]
-	for _, s := range mod.slots {
-		d := s.dev
-		candidates = append(candidates, candidate{
-			id:       d.ID,
-			usable:   !d.loss.holds(now) && !s.failure.holds(now) && !s.tooLarge(),
-			resident: s.state == slotResident,
-			coming:   s.state == slotLoading || s.queued,
-			busy:     d.running + d.queued,
-			room:     d.ledger.room(),
-		})
-	}
-	if i := choose(hint, candidates); i >= 0 {
-		return m.devices[i], nil
-	}
-	return nil, mod.refusal(hint, now)
-}
-
-func (s *slot) tooLarge() bool { return s.known && s.cost.Peak > s.dev.ledger.limit() }
-
-// refusal says why no device is usable: of the one hinted at, else of the first.
-func (mod *model) refusal(hint engine.DeviceID, now time.Time) error {
-	s := mod.slots[0]
-	for _, other := range mod.slots {
-		if other.dev.ID == hint {
-			s = other
-		}
-	}
-	switch {
-	case s.failure.holds(now):
-		return s.failure.asError()
-	case s.dev.loss.holds(now):
-		return s.dev.loss.asError()
-	default:
-		return deviceTooSmall(s, 0)
-	}
-}
-
-// admit finds the model and the device of a new call.
-func (m *Manager) admit(digest string, hint engine.DeviceID, now time.Time) (*model, *device, error) {
-	mod, err := m.find(digest)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := m.refuseOpen(mod, now); err != nil {
-		return nil, nil, err
-	}
-	d, err := m.route(mod, hint, now)
-	return mod, d, err
-}
-
-// refuseOpen says why a model that is not in host memory will not be opened.
-func (m *Manager) refuseOpen(mod *model, now time.Time) error {
-	switch {
-	case mod.phase != onDisk:
-		return nil
-	case mod.failure.holds(now):
-		return mod.failure.asError()
-	case mod.openCost() > m.host.budget:
-		return m.hostTooSmall(mod, mod.openCost(), 0)
-	}
-	return nil
-}
-
-// enqueue makes a ticket for a call that cannot go on at once. d is nil for
-// toDescribe.
-func (m *Manager) enqueue(mod *model, d *device, p purpose, hint engine.DeviceID, now time.Time) (*ticket, error) {
-	if m.waiting >= m.cfg.QueueDepth {
-		return nil, fmt.Errorf("%d requests wait already: %w", m.waiting, ErrOverloaded)
-	}
+// newTicket makes a ticket for a call that cannot go on at once.
+func (m *Manager) newTicket(mod *model, p purpose, hint engine.DeviceID, now time.Time) *ticket {
 	m.tickets++
-	t := &ticket{
-		model: mod, purpose: p, hint: hint, number: m.tickets, arrived: now,
-		done: make(chan struct{}),
+	t := &ticket{model: mod, purpose: p, hint: hint, arrived: now, done: make(chan struct{})}
+	t.Request = queue.Request{Owner: t, Number: m.tickets, Arrived: now.Sub(m.began)}
+	return t
+}
+
+// enqueue lets a ticket wait. d is nil for toDescribe.
+func (m *Manager) enqueue(t *ticket, d *device) error {
+	if m.waiting >= m.cfg.QueueDepth {
+		return fmt.Errorf("%d requests wait already: %w", m.waiting, ErrOverloaded)
 	}
 	m.waiting++
 	m.calls++
 	m.place(t, d)
-	m.mark(mod)
+	m.mark(t.model)
 	if t.at != atRun { // it may have to be opened or loaded
 		m.pump()
 	}
-	return t, nil
+	return nil
 }
 
 // place puts a ticket that is in no list into the right one.
@@ -114,7 +50,8 @@ func (m *Manager) place(t *ticket, d *device) {
 		m.dispatch(d)
 	case s.state == slotLoading || mod.phase == staged && !mod.retiring:
 		t.at, t.slot = atSlot, s
-		s.waiting = append(s.waiting, t)
+		t.Work = s.swap.value + s.compute.value
+		d.loads.Push(m.clock(), &s.want, &t.Request)
 		m.queueLoad(s)
 	default:
 		m.waitForModel(t)
@@ -148,19 +85,21 @@ func (m *Manager) lease(s *slot, t *ticket) {
 	}
 	s.leases++
 	t.at = atRun
-	s.dev.run.push(t)
+	t.Work = s.compute.value
+	s.dev.turns.Push(m.clock(), &s.turn, &t.Request)
+	s.allowTurns()
 }
 
 // dispatch lets requests compute while there is room for them.
 func (m *Manager) dispatch(d *device) {
 	for d.running < m.cfg.Concurrency {
-		t := d.run.next(func(t *ticket) bool { return t.slot.mayRun() })
-		if t == nil {
+		r := d.turns.Next(m.clock())
+		if r == nil {
 			return
 		}
+		t := owner(r)
 		t.at = nowhere
-		t.slot.running++
-		d.running++
+		t.slot.begin()
 		m.settle(t, nil)
 	}
 }
@@ -168,12 +107,23 @@ func (m *Manager) dispatch(d *device) {
 // mayRun: the instance allows one more request at once.
 func (s *slot) mayRun() bool { return s.running < s.model.concurrency() }
 
+// allowTurns tells the queue whether those that wait for the instance can run.
+func (s *slot) allowTurns() { s.dev.turns.SetOpen(&s.turn, s.mayRun()) }
+
+// begin counts one more run of the instance; end is its end.
+func (s *slot) begin() {
+	s.running++
+	s.dev.running++
+	s.allowTurns()
+}
+
 // settle ends the wait of a ticket that is in no list.
 func (m *Manager) settle(t *ticket, err error) {
 	t.countAt(nil)
 	m.waiting--
 	if err != nil && t.purpose == toRun {
 		t.model.stats.Failures++
+		m.count(t.client, err)
 	}
 	if err != nil || t.purpose != toRun { // else it runs, and finish counts
 		m.calls--
@@ -193,13 +143,13 @@ func (m *Manager) unlist(t *ticket) {
 		}
 	case atSlot:
 		s := t.slot
-		s.waiting = without(s.waiting, t)
-		if len(s.waiting) == 0 {
+		s.dev.loads.Remove(&t.Request)
+		if s.want.Len() == 0 {
 			m.unqueueLoad(s)
 			s.retried = false
 		}
 	case atRun:
-		t.slot.dev.run.remove(t)
+		t.slot.dev.turns.Remove(&t.Request)
 		m.release(t.slot)
 	}
 	t.at = nowhere
@@ -207,8 +157,7 @@ func (m *Manager) unlist(t *ticket) {
 
 // failSlot fails all that wait for a model on one device.
 func (m *Manager) failSlot(s *slot, err error) {
-	for len(s.waiting) > 0 {
-		t := s.waiting[0]
+	for _, t := range byArrival(ticketsOf(&s.want)) {
 		m.unlist(t)
 		m.settle(t, err)
 	}
@@ -228,9 +177,11 @@ func (m *Manager) failWaiting(mod *model, err error) {
 
 // failTurns fails all that wait for a device to compute on.
 func (m *Manager) failTurns(d *device, err error) {
-	for _, t := range d.run.all() {
-		m.unlist(t)
-		m.settle(t, err)
+	for g := range d.turns.Groups() {
+		for _, t := range byArrival(ticketsOf(g)) {
+			m.unlist(t)
+			m.settle(t, err)
+		}
 	}
 }
 
@@ -268,6 +219,7 @@ func (m *Manager) leave(t *ticket, cause error) error {
 		return t.err
 	case t.purpose == toRun:
 		m.end(t.slot, 0, cause)
+		m.count(t.client, cause)
 	default:
 		return nil
 	}

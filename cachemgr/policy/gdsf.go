@@ -71,6 +71,14 @@ func (g *GDSF) Add(key string, e Entry) {
 	g.use(k)
 }
 
+// Update implements Order.
+func (g *GDSF) Update(key string, e Entry) {
+	if k := g.keys[key]; k != nil && k.place >= 0 {
+		k.entry = e
+		g.price(k)
+	}
+}
+
 // Touch implements Order.
 func (g *GDSF) Touch(key string) {
 	if k := g.keys[key]; k != nil && k.place >= 0 {
@@ -82,7 +90,12 @@ func (g *GDSF) use(k *gdsfKey) {
 	g.clock += 1 / float64(max(minHalfLife, halfLifePerKey*len(g.keys)))
 	k.frequency = 1 + k.frequency*math.Exp2(k.usedAt-g.clock)
 	k.usedAt = g.clock
-	k.worth = math.Log2(k.frequency*density(k.entry)) + g.clock
+	g.price(k)
+}
+
+// price computes the worth of a key as of its last use.
+func (g *GDSF) price(k *gdsfKey) {
+	k.worth = math.Log2(k.frequency*density(k.entry)) + k.usedAt
 	g.fix(k.place)
 }
 

@@ -144,7 +144,7 @@ func TestGDSFAgainstNaive(t *testing.T) {
 	for step := range 3000 {
 		key := strconv.Itoa(r.IntN(40))
 		k := n.keys[key]
-		switch r.IntN(4) {
+		switch r.IntN(6) {
 		case 0:
 			if k == nil {
 				k = &naiveKey{}
@@ -157,6 +157,12 @@ func TestGDSFAgainstNaive(t *testing.T) {
 			o.Remove(key)
 			if k != nil {
 				k.inside = false
+			}
+		case 2:
+			e := Entry{Size: 1 + r.Int64N(50), Cost: time.Duration(1 + r.IntN(1000))}
+			o.Update(key, e)
+			if k != nil && k.inside {
+				k.entry = e
 			}
 		default:
 			o.Touch(key)
@@ -200,7 +206,13 @@ func TestTwoLists(t *testing.T) {
 	o.Remove("needed1")
 	o.Remove("unknown")
 	o.Touch("unknown")
+	o.Update("unknown", spare)
 	want("spare1", "needed2", "spare2")
+	o.Update("spare1", spare) // no news, no use
+	o.Update("needed2", spare)
+	want("spare1", "needed2", "spare2")
+	o.Update("needed2", Entry{Size: 2})
+	want("spare1", "spare2", "needed2")
 	for key := range o.Victims() {
 		if key != "spare1" {
 			t.Fatalf("first victim %q", key)

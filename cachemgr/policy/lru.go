@@ -26,6 +26,8 @@ func (l *LRU) Add(key string, _ Entry) {
 	l.at[key] = l.uses.PushFront(key)
 }
 
+func (l *LRU) Update(string, Entry) {}
+
 func (l *LRU) Touch(key string) {
 	if e, ok := l.at[key]; ok {
 		l.uses.MoveToFront(e)

@@ -24,6 +24,9 @@ type Order interface {
 	// Add puts a key into the order as one just used. A key that is there gets
 	// the new entry.
 	Add(key string, e Entry)
+	// Update gives a key a new entry without a use. A key that is not there is
+	// ignored.
+	Update(key string, e Entry)
 	// Touch tells of a use. A key that is not there is ignored.
 	Touch(key string)
 	// Remove takes a key out. A key that is not there is ignored.

@@ -28,6 +28,17 @@ func (t *TwoLists) Add(key string, e Entry) {
 	to.Add(key, e)
 }
 
+// Update implements Order. A key that changes its list counts as just used there.
+func (t *TwoLists) Update(key string, e Entry) {
+	from := t.spare
+	if e.Spare {
+		from = t.needed
+	}
+	if _, moves := from.at[key]; moves {
+		t.Add(key, e)
+	}
+}
+
 // Touch implements Order.
 func (t *TwoLists) Touch(key string) {
 	t.spare.Touch(key)

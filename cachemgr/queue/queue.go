@@ -3,6 +3,7 @@ package queue
 import (
 	"cmp"
 	"iter"
+	"slices"
 	"time"
 )
 
@@ -76,6 +77,10 @@ func New(p Policy, passes int) *Queue {
 
 // Len is how many requests wait, in open groups and in closed ones.
 func (q *Queue) Len() int { return int(q.pushed - q.gone) }
+
+// Groups yields the groups in which requests wait, open or closed, in no
+// particular order. The queue may be changed meanwhile.
+func (q *Queue) Groups() iter.Seq[*Group] { return slices.Values(slices.Clone(q.groups)) }
 
 // Push lets a request wait in a group. A group is in one queue at a time.
 func (q *Queue) Push(now time.Duration, g *Group, r *Request) {

@@ -122,6 +122,9 @@ func newKnown(popularity map[string]float64) *known { return &known{popularity: 
 // Add implements policy.Order.
 func (k *known) Add(key string, _ policy.Entry) { heap.Push(k, key) }
 
+// Update implements policy.Order.
+func (k *known) Update(string, policy.Entry) {}
+
 // Touch implements policy.Order.
 func (k *known) Touch(string) {}
 
