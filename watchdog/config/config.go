@@ -3,14 +3,12 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/url"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/internal/env"
@@ -22,8 +20,18 @@ type Kind int
 const (
 	// InProcess is a Go handler compiled into the watchdog.
 	InProcess Kind = iota
-	// Forked is a server of any language that the watchdog starts.
+	// Forked is what program fwatchdog serves: Mode says what.
 	Forked
+)
+
+// What answers the requests of a Forked function. All but ModeModel are
+// of-watchdog's.
+const (
+	ModeStreaming   = "streaming"   // a process for each request, whose output is passed on as it comes
+	ModeSerializing = "serializing" // a process for each request, whose exit code decides the status
+	ModeHTTP        = "http"        // an HTTP server that the watchdog starts
+	ModeStatic      = "static"      // a folder of files
+	ModeModel       = "model"       // the function's only model
 )
 
 // How the models' cache manager is reached.
@@ -48,6 +56,7 @@ type Config struct {
 	WriteTimeout time.Duration
 	ExecTimeout  time.Duration // 0: no limit but WriteTimeout
 	LeaveDelay   time.Duration
+	UpgradeIdle  time.Duration
 	MaxInflight  int // 0: no limit
 	ReadyPath    string
 	SuppressLock bool
@@ -60,9 +69,13 @@ type Config struct {
 	LogFile       string
 
 	// Of a Forked function only.
-	Command        []string
-	Upstream       *url.URL
-	BufferRequests bool
+	Mode        string
+	Command     []string // none in ModeStatic and ModeModel
+	Upstream    *url.URL // in ModeHTTP
+	BufferBody  bool     // in ModeHTTP
+	MaxBuffered int64    // of a body that is read whole, bytes
+	ContentType string   // of what processes print
+	StaticPath  string   // in ModeStatic
 
 	ModelsPath     string
 	Preload, Pin   Selection
@@ -126,6 +139,7 @@ func declareServer(s *env.Set, c *Config) {
 	c.ReadTimeout = s.Duration("read_timeout", 30*time.Second, "longest time to read a request")
 	c.WriteTimeout = s.Duration("write_timeout", 30*time.Second, "longest time from a request's head to the end of its response; also bounds the drain at SIGTERM")
 	c.ExecTimeout = s.Duration("exec_timeout", 30*time.Second, "longest time that the function may take (504 then); 0: write_timeout decides. A request's X-Timeout shortens it")
+	c.UpgradeIdle = s.Duration("upgrade_idle_timeout", 5*time.Minute, "longest silence on a connection that was upgraded, as a WebSocket is; the times above do not count there")
 	c.LeaveDelay = s.Duration("healthcheck_interval", 0, "time to go on serving after SIGTERM, for routers that notice by probing only")
 	c.MaxInflight = s.Int("max_inflight", 0, "most requests that the function answers at once (429 beyond; /v2 does not count); 0: no limit")
 	c.ReadyPath = s.String("ready_path", "", "path of the function that /_/ready asks too")
@@ -137,6 +151,9 @@ func declareServer(s *env.Set, c *Config) {
 	}
 	if c.WriteTimeout == 0 {
 		s.Fail("write_timeout", "0 would cut every response; give a duration such as 30s")
+	}
+	if c.UpgradeIdle == 0 {
+		s.Fail("upgrade_idle_timeout", "0 would cut every WebSocket; give a duration such as 5m")
 	}
 }
 
@@ -155,23 +172,6 @@ func declareLogs(s *env.Set, c *Config) {
 		c.LogBufferSize = n
 	}
 	c.LogFile = s.String("log_file", "", "file for all output, each line stamped, rotated at 8 MiB; empty: standard output and error, as they are")
-}
-
-func declareForked(s *env.Set, c *Config) {
-	mode := s.String("mode", "streaming", `must be "http": the others of of-watchdog are not available`)
-	command := s.String("fprocess", s.String("function_process", "", "same as fprocess"), "command that starts the function's HTTP server")
-	upstream := s.String("upstream_url", s.String("http_upstream_url", "", "same as upstream_url"), "where that server listens, such as http://127.0.0.1:5000; port 0: one is picked, and told to the command in upstream_url")
-	c.BufferRequests = s.Bool("http_buffer_req_body", s.Bool("buffer_http", false, "same as http_buffer_req_body"), "read a whole request body before it is passed on, so that it has a Content-Length")
-	if mode != "http" {
-		s.Fail("mode", "%q is not available; set mode=http and have fprocess start an HTTP server at upstream_url", mode)
-	}
-	if c.Command = strings.Fields(command); len(c.Command) == 0 {
-		s.Fail("fprocess", "is empty; give the command that starts the function's HTTP server")
-	}
-	var err error
-	if c.Upstream, err = parseUpstream(upstream); err != nil {
-		s.Fail("upstream_url", "%v", err)
-	}
 }
 
 func declareModels(s *env.Set, c *Config) {
@@ -197,15 +197,4 @@ func port(s *env.Set, name string, def int, usage string) int {
 		s.Fail(name, "%d is not a port", n)
 	}
 	return n
-}
-
-func parseUpstream(v string) (*url.URL, error) {
-	if v == "" {
-		return nil, errors.New("is empty; give the URL where the function's HTTP server listens, such as http://127.0.0.1:5000")
-	}
-	u, err := url.Parse(v)
-	if err != nil || u.Scheme != "http" || u.Host == "" {
-		return nil, fmt.Errorf("%q is not a URL such as http://127.0.0.1:5000", v)
-	}
-	return u, nil
 }

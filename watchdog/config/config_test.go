@@ -46,9 +46,9 @@ func TestOfWatchdogNames(t *testing.T) {
 				return slices.Equal(c.Command, []string{"python", "app.py"}) && c.Upstream.Path == "/base"
 			}},
 		{[]string{"fprocess=a", "upstream_url=http://a:1", "buffer_http=true", "log_call_id=true"},
-			func(c *Config) bool { return c.BufferRequests && c.LogCallID }},
+			func(c *Config) bool { return c.BufferBody && c.LogCallID }},
 		{[]string{"fprocess=a", "upstream_url=http://a:1", "http_buffer_req_body=1", "log_callid=1", "log_buffer_size=-1"},
-			func(c *Config) bool { return c.BufferRequests && c.LogCallID && c.LogBufferSize == 1<<20 }},
+			func(c *Config) bool { return c.BufferBody && c.LogCallID && c.LogBufferSize == 1<<20 }},
 		{[]string{"fprocess=a", "upstream_url=http://a:1", "read_timeout=5", "write_timeout=7s", "exec_timeout=0", "max_inflight=3", "ready_path=/up"},
 			func(c *Config) bool {
 				return c.ReadTimeout == 5*time.Second && c.WriteTimeout == 7*time.Second && c.ExecTimeout == 0 && c.MaxInflight == 3 && c.ReadyPath == "/up"
@@ -63,9 +63,11 @@ func TestOfWatchdogNames(t *testing.T) {
 func TestBadValues(t *testing.T) {
 	good := []string{"mode=http", "fprocess=a", "upstream_url=http://a:1"}
 	for _, tc := range []struct{ environ, want string }{
-		{"mode=", `mode: "streaming" is not available; set mode=http`},
-		{"mode=serializing", `mode: "serializing" is not available`},
-		{"fprocess=", "fprocess: is empty"},
+		{"mode=afterburn", `mode: "afterburn" is not one of streaming, serializing, http, static, model`},
+		{"fprocess=", "fprocess: is empty; give the command that mode=http starts"},
+		{"max_buffered=0", "max_buffered: 0 would refuse every body"},
+		{"max_buffered=some", "max_buffered:"},
+		{"upgrade_idle_timeout=0", "upgrade_idle_timeout: 0 would cut every WebSocket"},
 		{"upstream_url=", "upstream_url: is empty"},
 		{"upstream_url=localhost:5000", `upstream_url: "localhost:5000" is not a URL`},
 		{"upstream_url=https://a", "upstream_url:"},
@@ -83,6 +85,30 @@ func TestBadValues(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: error is %v, want %q", tc.environ, err, tc.want)
 		}
+	}
+}
+
+func TestModes(t *testing.T) {
+	for _, tc := range []struct {
+		environ []string
+		ok      func(*Config) bool
+	}{
+		{[]string{"fprocess=cat"}, func(c *Config) bool {
+			return c.Mode == ModeStreaming && slices.Equal(c.Command, []string{"cat"}) && c.ContentType == "application/octet-stream" && c.MaxBuffered == 32<<20
+		}},
+		{[]string{"mode=serializing", "fprocess=wc -l", "content_type=text/plain", "max_buffered=1k"}, func(c *Config) bool {
+			return c.Mode == ModeSerializing && c.ContentType == "text/plain" && c.MaxBuffered == 1000 && c.Upstream == nil
+		}},
+		{[]string{"mode=static"}, func(c *Config) bool { return c.StaticPath == "/home/app/public" && c.Command == nil }},
+		{[]string{"mode=static", "fprocess=unused", "static_path=web"}, func(c *Config) bool { return c.StaticPath == "web" && c.Command == nil }},
+		{[]string{"mode=model"}, func(c *Config) bool { return c.Command == nil }},
+	} {
+		if c := read(t, Forked, tc.environ...); !tc.ok(c) {
+			t.Errorf("%v gave %+v", tc.environ, c)
+		}
+	}
+	if _, err := Read([]string{"mode=serializing"}, Forked); err == nil || !strings.Contains(err.Error(), "fprocess: is empty") {
+		t.Errorf("without a command: %v", err)
 	}
 }
 

@@ -38,7 +38,7 @@ func New(o Options) *Handler {
 	return &Handler{&httputil.ReverseProxy{
 		Rewrite:        func(p *httputil.ProxyRequest) { rewrite(p, o) },
 		Transport:      o.Transport,
-		BufferPool:     &buffers{},
+		BufferPool:     &Buffers{},
 		ModifyResponse: o.Inspect,
 		ErrorHandler:   o.Fail,
 		ErrorLog:       log.New(io.Discard, "", 0), // Fail and the aborted connection tell
@@ -47,6 +47,13 @@ func New(o Options) *Handler {
 
 // ServeHTTP passes one request on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w, r = Duplex(w, r)
+	h.proxy.ServeHTTP(w, r)
+}
+
+// Duplex lets a response begin while the request's body is still being read. The
+// head must be written by WriteHeader.
+func Duplex(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request) {
 	out := &eager{ResponseWriter: w}
 	if r.ContentLength != 0 {
 		// Otherwise net/http reads the whole request before the first byte of the
@@ -56,7 +63,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r = r.WithContext(r.Context()) // the caller's stays as it is
 		r.Body = out.body
 	}
-	h.proxy.ServeHTTP(out, r)
+	return out, r
 }
 
 // incoming is a request's body, and whether it has come to its end.
@@ -135,14 +142,16 @@ func contentLength(h http.Header) int64 {
 	return n
 }
 
-// buffers are for copying bodies.
-type buffers struct{ pool sync.Pool }
+// Buffers are for copying bodies. The zero value is ready.
+type Buffers struct{ pool sync.Pool }
 
-func (b *buffers) Get() []byte {
+// Get lends one.
+func (b *Buffers) Get() []byte {
 	if p, ok := b.pool.Get().(*[copySize]byte); ok {
 		return p[:]
 	}
 	return new([copySize]byte)[:]
 }
 
-func (b *buffers) Put(p []byte) { b.pool.Put((*[copySize]byte)(p)) }
+// Put takes one back that Get has lent, at its full length.
+func (b *Buffers) Put(p []byte) { b.pool.Put((*[copySize]byte)(p)) }

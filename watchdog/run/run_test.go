@@ -135,7 +135,8 @@ func (p *process) value(name string) string {
 
 func TestRefusesToStart(t *testing.T) {
 	for _, tc := range []struct{ environ, want string }{
-		{"mode=streaming", `mode: "streaming" is not available`},
+		{"mode=afterburn", `mode: "afterburn" is not one of`},
+		{"mode=model", "mode=model: there is no model: put it at models/NAME/VERSION/model.onnx"},
 		{"fprocess=/nonexistent/server", "/nonexistent/server"},
 		{"write_timeout=0", "write_timeout"},
 		{"log_file=/nonexistent/log", "log_file"},

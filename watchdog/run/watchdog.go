@@ -43,22 +43,30 @@ func (w *watchdog) run(ctx context.Context) (int, error) {
 		return exitFailed, err
 	}
 	defer m.close(w.force)
-	f, err := w.startFunction()
+	f, err := w.startFunction(m)
 	if err != nil {
 		return exitFailed, err
 	}
 	defer f.close()
 
 	options := server.Options{
-		Config: w.Config, Function: f.handler, Forked: w.handler == nil, Listening: f.listening,
+		Config: w.Config, Function: f.handler, Forked: f.elsewhere, Listening: f.listening,
 		Log: w.out.log, Lines: w.out.lines, Registry: registry,
 	}
 	if m != nil {
 		options.Models = m
 	}
-	w.out.log.Info("listening", "address", listener.Addr().String(), "read_timeout", w.ReadTimeout.String(),
+	w.out.log.Info("listening", "mode", w.mode(), "address", listener.Addr().String(), "read_timeout", w.ReadTimeout.String(),
 		"write_timeout", w.WriteTimeout.String(), "exec_timeout", w.ExecTimeout.String())
 	return w.serve(ctx, server.New(options), listener, f)
+}
+
+// mode is what answers, as the log says it.
+func (w *watchdog) mode() string {
+	if w.handler != nil {
+		return "inproc"
+	}
+	return w.Mode
 }
 
 // serve returns when the requests are done with and the function has ended.

@@ -164,8 +164,10 @@ func (r *response) finish(ctx context.Context, limit time.Duration) {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		r.timeout(limit)
 	case ctx.Err() != nil:
-		// The client has gone; nobody reads a head.
+		// The client has gone, or has closed its side only: then it must not take
+		// what net/http sends on return for an answer.
 		r.code = statusClientGone
+		panic(http.ErrAbortHandler)
 	default:
 		r.claim()
 	}

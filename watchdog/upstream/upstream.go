@@ -15,10 +15,8 @@ import (
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/watchdog/forward"
+	"github.com/faas-gpu/faas-gpu/watchdog/whole"
 )
-
-// maxBuffered bounds a request body that is read whole, in bytes.
-const maxBuffered = 32 << 20
 
 // How often a server that starts is asked whether it listens: soon at first,
 // since many start in milliseconds.
@@ -34,7 +32,7 @@ const idleConns = time.Second
 // Upstream passes requests on to the function's server.
 type Upstream struct {
 	url       *url.URL
-	buffer    bool
+	buffer    int64
 	listening chan struct{} // closed when it does
 	transport *http.Transport
 	handler   *forward.Handler
@@ -70,9 +68,9 @@ func address(u *url.URL) string {
 	return u.Host
 }
 
-// New makes an upstream. buffer: read request bodies of unknown length whole, so
-// that the server gets a Content-Length.
-func New(target *url.URL, buffer bool) *Upstream {
+// New makes an upstream. Request bodies of unknown length are read whole up to
+// buffer bytes, so that the server gets a Content-Length, unless buffer is 0.
+func New(target *url.URL, buffer int64) *Upstream {
 	u := &Upstream{url: target, buffer: buffer, listening: make(chan struct{})}
 	u.transport = &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
@@ -127,28 +125,16 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		return // the caller answers for the context
 	}
-	if u.buffer && r.ContentLength < 0 && !bufferBody(w, r) {
-		return
+	if u.buffer > 0 && r.ContentLength < 0 {
+		body, ok := whole.Read(w, r, u.buffer)
+		if !ok {
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.ContentLength = int64(len(body))
+		r.TransferEncoding = nil
 	}
 	u.handler.ServeHTTP(w, r)
-}
-
-// bufferBody reads the request's body; if that fails it answers.
-func bufferBody(w http.ResponseWriter, r *http.Request) bool {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBuffered))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		answer(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the request body is larger than the %d bytes that http_buffer_req_body reads", int64(maxBuffered)))
-		return false
-	case err != nil:
-		answer(w, http.StatusBadRequest, "the request body ends too early: "+err.Error())
-		return false
-	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	r.ContentLength = int64(len(body))
-	r.TransferEncoding = nil
-	return true
 }
 
 // fail answers for a server that did not. Its end in the middle of an answer

@@ -1,5 +1,5 @@
-// Program fwatchdog serves a function of any language: it starts the function's
-// own HTTP server and passes requests on to it.
+// Program fwatchdog serves a function of any language, or none: an HTTP server
+// that it starts, a process for each request, a folder of files, or a model.
 package main
 
 import (

@@ -1,0 +1,317 @@
+package fork
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestAnswers(t *testing.T) {
+	for _, tc := range []struct {
+		name, script, body   string
+		streamed, serialized int // statuses; 0: the connection breaks off
+		want                 string
+	}{
+		{"echo", "cat", "hello", 200, 200, "hello"},
+		{"nothing", "true", "unread", 200, 200, ""},
+		{"input not read", "echo early", strings.Repeat("x", 1<<19), 200, 200, "early\n"},
+		{"failed", "echo why >&2; exit 3", "", 500, 500, "code 3"},
+		{"failed late", "echo half; exit 3", "", 0, 500, "code 3"},
+		{"killed", "kill -9 $$", "", 502, 502, "signal 9"},
+		{"killed late", "echo half; sleep 0.01; kill -9 $$", "", 0, 502, "signal 9"},
+		{"exit like a signal", "exit 137", "", 500, 500, "code 137"},
+		{"one left behind", "sleep 600 & echo done", "", 200, 200, "done\n"},
+		{"no such program", "exec /nonexistent/program", "", 500, 500, "code 127"},
+	} {
+		for whole, status := range map[int64]int{0: tc.streamed, 1 << 20: tc.serialized} {
+			f := start(t, whole, tc.script)
+			a := f.post(t, strings.NewReader(tc.body))
+			if status == 0 {
+				if a.broken == nil {
+					t.Errorf("%s: half an answer looks whole: %d %q", tc.name, a.status, a.body)
+				}
+				continue
+			}
+			if a.broken != nil || a.status != status || !strings.Contains(a.body, tc.want) {
+				t.Errorf("%s, whole %d: %d %q, %v", tc.name, whole, a.status, a.body, a.broken)
+			}
+			if status == 200 && a.header.Get("Content-Type") != "text/plain" || status >= 500 && a.header.Get("X-Openfaas-Internal") != "of-watchdog" {
+				t.Errorf("%s, whole %d: headers %v", tc.name, whole, a.header)
+			}
+		}
+	}
+}
+
+func TestStandardErrorIsLogged(t *testing.T) {
+	bothModes(t, func(t *testing.T, whole int64) {
+		f := start(t, whole, "echo a line >&2; printf 'and a part' >&2; echo out")
+		if a := f.post(t, nil); a.body != "out\n" {
+			t.Errorf("%+v", a)
+		}
+		if got := f.log.String(); got != "stderr: a line\nstderr: and a part\n" {
+			t.Errorf("logged %q", got)
+		}
+	})
+}
+
+func TestEnvironment(t *testing.T) {
+	bothModes(t, func(t *testing.T, whole int64) {
+		f := start(t, whole, "env", "mine=1", "Http_Proxy=of the function")
+		a := f.post(t, strings.NewReader("body"),
+			"X-Call-Id", "id", "X-Two", "1", "X-Two", "2", "Proxy", "http://evil", "Method", "evil", "Query", "evil", "X_Call_Id", "evil", "Content-Type", "a/b")
+		got := map[string]string{}
+		for line := range strings.Lines(a.body) {
+			name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+			got[name] = value
+		}
+		for name, want := range map[string]string{
+			"Http_Method": "POST", "Http_Path": "/some path", "Http_Query": "a=b&c", "Http_Host": strings.TrimPrefix(f.url, "http://"),
+			"Http_Content_Length": "4", "Http_X_Call_Id": "id", "Http_X_Two": "1, 2", "Http_Content_Type": "a/b",
+			"Http_Proxy": "of the function", "mine": "1", "Http_Transfer_Encoding": "",
+		} {
+			if got[name] != want {
+				t.Errorf("%s is %q, want %q", name, got[name], want)
+			}
+		}
+		a = f.post(t, struct{ io.Reader }{strings.NewReader("body")})
+		if !strings.Contains(a.body, "Http_Transfer_Encoding=chunked\n") || strings.Contains(a.body, "Http_Content_Length=") {
+			t.Errorf("of a body without a length: %s", a.body)
+		}
+	})
+}
+
+func TestWhatNoProcessCanBeTold(t *testing.T) {
+	bothModes(t, func(t *testing.T, whole int64) {
+		f := start(t, whole, "cat")
+		if a := f.post(t, nil, "X-Large", strings.Repeat("x", 200<<10)); a.status != http.StatusRequestHeaderFieldsTooLarge || !strings.Contains(a.body, "environment") {
+			t.Errorf("a header that is too large: %+v", a)
+		}
+		resp, err := http.Get(f.url + "/a%00b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		http.DefaultClient.CloseIdleConnections()
+		if resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("a path with a zero byte: %d", resp.StatusCode)
+		}
+	})
+}
+
+func TestStreamsBothWays(t *testing.T) {
+	f := start(t, 0, `while read line; do echo "got $line"; done`)
+	body, write := io.Pipe()
+	req, err := http.NewRequest("POST", f.url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan *http.Response)
+	go func() {
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Error(err)
+		}
+		answered <- resp
+	}()
+	fmt.Fprintln(write, "one")
+	resp := <-answered // before the request's end
+	if resp == nil {
+		return
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	defer resp.Body.Close()
+	buf := make([]byte, 8)
+	for _, line := range []string{"one", "two"} {
+		if _, err := io.ReadFull(resp.Body, buf); err != nil || string(buf) != "got "+line+"\n" {
+			t.Fatalf("got %q, %v", buf, err)
+		}
+		if line == "one" {
+			fmt.Fprintln(write, "two")
+		}
+	}
+	write.Close()
+	if rest, err := io.ReadAll(resp.Body); len(rest) > 0 || err != nil {
+		t.Errorf("got %q, %v", rest, err)
+	}
+}
+
+func TestLargeBodies(t *testing.T) {
+	const size = 64 << 20
+	f := start(t, 0, "cat")
+	req, _ := http.NewRequest("POST", f.url, io.LimitReader(zeros{}, size))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	n, err := io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	if n != size || err != nil {
+		t.Errorf("%d bytes came back: %v", n, err)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestSerializingIsBounded(t *testing.T) {
+	f := start(t, 1000, "cat; yes")
+	if a := f.post(t, strings.NewReader("x")); a.status != 500 || !strings.Contains(a.body, "1000 bytes that max_buffered allows") {
+		t.Errorf("output without an end: %+v", a)
+	}
+	for _, body := range []io.Reader{strings.NewReader(strings.Repeat("x", 1001)), struct{ io.Reader }{strings.NewReader(strings.Repeat("x", 1001))}} {
+		if a := f.post(t, body); a.status != 413 || !strings.Contains(a.body, "1000 bytes that max_buffered allows") {
+			t.Errorf("a body that is too large: %+v", a)
+		}
+	}
+	whole := start(t, 1000, "cat")
+	if a := whole.post(t, strings.NewReader(strings.Repeat("x", 1000))); a.status != 200 || len(a.body) != 1000 {
+		t.Errorf("bodies of just the size: %d, %d bytes", a.status, len(a.body))
+	}
+}
+
+// A reader that is slower than the process gets all of its output.
+func TestOutputIsReadLate(t *testing.T) {
+	stdout, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdout.Close()
+	io.WriteString(out, "the rest")
+	out.Close()
+	stdout.SetReadDeadline(time.Unix(1, 0)) // as when the process has long ended
+	if b, err := io.ReadAll(&run{stdout: stdout}); string(b) != "the rest" || err != nil {
+		t.Errorf("got %q, %v", b, err)
+	}
+}
+
+func TestEndOfTheRequestKillsTheGroup(t *testing.T) {
+	bothModes(t, func(t *testing.T, whole int64) {
+		file := t.TempDir() + "/pids"
+		f := start(t, whole, "sleep 600 & echo $! > "+file+"; echo $$ >> "+file+"; echo half; cat > /dev/null; wait")
+		pids := func() []string {
+			b, _ := os.ReadFile(file)
+			return strings.Fields(string(b))
+		}
+		began := time.Now()
+		a := f.post(t, nil, "Limit", "300ms")
+		if time.Since(began) > 10*time.Second || whole > 0 && a.status != 504 || whole == 0 && a.broken == nil {
+			t.Errorf("its time was over: %+v after %v", a, time.Since(began))
+		}
+		if p := pids(); len(p) != 2 || !gone(p[1]) {
+			t.Errorf("of %v the process is left", p)
+		}
+		within(t, "the process that it started to be gone", func() bool { return dead(pids()[0]) })
+
+		os.Remove(file)
+		ctx, leave := context.WithCancel(t.Context())
+		req, _ := http.NewRequestWithContext(ctx, "POST", f.url, nil)
+		left := make(chan struct{})
+		go func() {
+			defer close(left)
+			if resp, err := http.DefaultClient.Do(req); err == nil {
+				io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+			}
+		}()
+		within(t, "the process to run", func() bool { return len(pids()) == 2 })
+		leave()
+		<-left
+		within(t, "both to be gone when the client has left", func() bool { p := pids(); return dead(p[0]) && gone(p[1]) })
+	})
+}
+
+func TestCloseKillsWhatRuns(t *testing.T) {
+	bothModes(t, func(t *testing.T, whole int64) {
+		file := t.TempDir() + "/pid"
+		f := start(t, whole, "echo $$ > "+file+"; sleep 600")
+		answered := make(chan reply)
+		go func() { answered <- f.post(t, nil) }()
+		var pid string
+		within(t, "the process to run", func() bool {
+			b, err := os.ReadFile(file)
+			pid = string(b)
+			return err == nil && strings.HasSuffix(pid, "\n")
+		})
+		f.Close()
+		if !gone(pid) {
+			t.Error("the process is left")
+		}
+		if a := <-answered; a.status != 503 {
+			t.Errorf("%+v", a)
+		}
+		if a := f.post(t, nil); a.status != 503 {
+			t.Errorf("afterwards: %+v", a)
+		}
+	})
+}
+
+// A body that breaks off must not be taken for a whole one.
+func TestTruncatedBody(t *testing.T) {
+	bothModes(t, func(t *testing.T, whole int64) {
+		file := t.TempDir() + "/whole"
+		f := start(t, whole, "cat > /dev/null; echo > "+file)
+		conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(conn, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf")
+		conn.(*net.TCPConn).CloseWrite()
+		b, _ := io.ReadAll(conn)
+		conn.Close()
+		if len(b) > 0 && !strings.HasPrefix(string(b), "HTTP/1.1 400 ") {
+			t.Errorf("got %q", b)
+		}
+		f.Close() // it has ended
+		if _, err := os.Stat(file); err == nil {
+			t.Error("the process took a part of the body for the whole")
+		}
+	})
+}
+
+// A client that sends nothing more keeps nobody who has answered.
+func TestAnswerBeforeTheBody(t *testing.T) {
+	f := start(t, 0, "echo enough")
+	body, write := io.Pipe()
+	defer write.Close()
+	go write.Write([]byte("begin"))
+	if a := f.post(t, body); a.status != 200 || a.body != "enough\n" || a.broken != nil {
+		t.Errorf("%+v", a)
+	}
+}
+
+// A process that has left the group and holds the output is waited for briefly.
+func TestOneThatLeftTheGroup(t *testing.T) {
+	if _, err := exec.LookPath("setsid"); err != nil {
+		t.Skip("setsid is not installed")
+	}
+	bothModes(t, func(t *testing.T, whole int64) {
+		f := start(t, whole, "setsid sleep 5 & echo done")
+		began := time.Now()
+		if a := f.post(t, nil); a.status != 200 || a.body != "done\n" || a.broken != nil || time.Since(began) > 4*time.Second {
+			t.Errorf("%+v after %v", a, time.Since(began))
+		}
+	})
+}
+
+func TestOrphansAreReaped(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), orphanage+"=1", "GORACE=atexit_sleep_ms=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestCommandMustBeThere(t *testing.T) {
+	if _, err := New(Options{Command: []string{"/nonexistent/program"}}); err == nil || !strings.Contains(err.Error(), "fprocess") {
+		t.Errorf("got %v", err)
+	}
+}
