@@ -3,6 +3,7 @@ package cachemgr
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
@@ -109,6 +110,22 @@ func BenchmarkSwap1kModels(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		request(b, m, digests[i%len(digests)])
 	}
+}
+
+// BenchmarkSwapParallel1kModels has 16 clients, each with models of its own, and room
+// for three models: every request is a miss.
+func BenchmarkSwapParallel1kModels(b *testing.B) {
+	const clients = 16
+	m, digests := benchManager(b, 1000, 1, 3*100)
+	var wg sync.WaitGroup
+	for c := range clients {
+		wg.Go(func() {
+			for i := range b.N / clients {
+				request(b, m, digests[(i*clients+c)%(len(digests)/clients*clients)])
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // BenchmarkStatus1kModels is one request and the snapshot after it.
