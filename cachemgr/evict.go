@@ -10,24 +10,24 @@ import (
 )
 
 // reclaim lets models leave a device until short bytes are on their way, each
-// kind in the order of the policy: idle ones, then the residues of models that
-// are on no device, then those in use, which leave with their last request, and
-// at last residues of models that are on another device and have to leave that.
-// What head left behind on this device is part of its own need and stays. Unless it
-// is pressing, models in use stay, too.
+// kind in the order of the policy: idle ones, and if head is pressing, or there is
+// none to wait for, those in use, which leave with their last request, then the residues of models that are on no
+// device, and at last those of models that are on another device and have to leave
+// that. (Residues come late because with them a model leaves host memory, too.)
+// What head left behind on this device is part of its own need and stays.
 func (m *Manager) reclaim(d *device, short int64, head *slot, pressing bool) {
 	short -= m.evict(d, short, (*slot).idle)
+	if short <= 0 || !pressing && d.busy() {
+		return
+	}
+	d.claim = head
+	short -= m.evict(d, short, func(*slot) bool { return true })
 	short -= m.dropResidues(short, func(mod *model) *slot {
 		if s := mod.slots[d.index]; s != head && !mod.anySlot((*slot).open) {
 			return s
 		}
 		return nil
 	})
-	if !pressing || short <= 0 {
-		return
-	}
-	d.claim = head
-	short -= m.evict(d, short, func(*slot) bool { return true })
 	m.dropResidues(short, func(mod *model) *slot {
 		if s := mod.slots[d.index]; s != head && !s.open() {
 			return s
@@ -38,9 +38,15 @@ func (m *Manager) reclaim(d *device, short int64, head *slot, pressing bool) {
 
 func (s *slot) idle() bool { return s.leases == 0 }
 
+// busy reports whether some model is in use, so that it will be idle.
+func (d *device) busy() bool { return d.running+d.turns.Len() > 0 }
+
 // evict drains models that are not pinned and may leave, in the order of the
 // policy, until short bytes are on their way; it returns how many are.
 func (m *Manager) evict(d *device, short int64, may func(*slot) bool) (leaving int64) {
+	if short <= 0 {
+		return 0
+	}
 	var victims []*slot
 	for key := range d.order.Victims() {
 		if leaving >= short {
@@ -61,6 +67,9 @@ func (m *Manager) evict(d *device, short int64, may func(*slot) bool) (leaving i
 // dropResidues unstages models for what they left on a device, until short bytes
 // are on their way, and returns how many are. of names the slot, nil is none.
 func (m *Manager) dropResidues(short int64, of func(*model) *slot) (leaving int64) {
+	if short <= 0 {
+		return 0
+	}
 	var victims []*model
 	for key := range m.host.order.Victims() {
 		if leaving >= short {
