@@ -56,6 +56,8 @@ type Config struct {
 	MaxBody      int64 // bytes
 	MaxOutput    int64 // bytes
 	MaxInFlight  int64 // bytes of bodies and outputs of all requests together
+	ShmQuota     int64 // bytes of memory that functions share with this process
+	ShmEach      int64 // bytes of it of one function
 	AllowPlans   bool
 
 	MaxConnections int // of each listener; one process may have a quarter of the socket's
@@ -73,7 +75,7 @@ func ReadConfig(s *env.Set) Config {
 		Name:           s.String("node_name", host, "name of this node, for people"),
 		Listen:         s.String("listen", "127.0.0.1:8000", `address of the Open Inference Protocol; "off": none`),
 		MetricsListen:  s.String("metrics_listen", "127.0.0.1:8002", `address of metrics and node status; "off": none`),
-		SocketDir:      s.String("socket_dir", "/run/faas-gpu", `folder of the socket oip.sock; "off": no socket`),
+		SocketDir:      s.String("socket_dir", "/run/faas-gpu", `folder of the sockets oip.sock and shm.sock; "off": no sockets`),
 		TLSCert:        s.String("tls_cert", "", "certificate file; needed to listen beyond loopback"),
 		TLSKey:         s.String("tls_key", "", "key file of tls_cert"),
 		TLSClientCA:    s.String("tls_client_ca", "", "certificate file of the authority that clients need a certificate of"),
@@ -92,6 +94,8 @@ func ReadConfig(s *env.Set) Config {
 		MaxBody:        s.Bytes("max_body", 32<<20, "bytes of a request for an inference (413)"),
 		MaxOutput:      s.Bytes("max_output", 256<<20, "bytes of the outputs of an inference"),
 		MaxInFlight:    s.Bytes("max_inflight_bytes", 2<<30, "bytes of the bodies and outputs of all requests together, of one function half (503 beyond)"),
+		ShmQuota:       s.Bytes("shm_quota", 1<<30, "bytes of memory that functions share with this process for their tensors"),
+		ShmEach:        s.Bytes("shm_function_quota", 256<<20, "bytes of that of one function, all its replicas together"),
 		MaxConnections: s.Int("max_connections", defaultConnections, "connections of each listener; of the socket's, one process may have a quarter"),
 		AllowPlans:     s.Bool("allow_plans", false, "accept serialized engines, which are native code"),
 	}

@@ -118,7 +118,7 @@ func TestSocketOfABusyProcessIsKept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := removeStale(path); err == nil || !strings.Contains(err.Error(), "another process") {
+	if err := removeStale("unix", path); err == nil || !strings.Contains(err.Error(), "another process") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Lstat(path); err != nil {

@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
-
-	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 )
 
 // maxSocketPath is what the kernel takes.
@@ -27,21 +25,21 @@ func (c Config) socketMode() fs.FileMode {
 	return 0o666
 }
 
-// listenUnix makes the socket. One that an earlier process left is replaced, one
+// listenUnix makes a socket of a name. One that an earlier process left is replaced, one
 // that somebody still answers on is not.
-func (c Config) listenUnix() (net.Listener, error) {
+func (c Config) listenUnix(network, name string) (net.Listener, error) {
 	dir := c.SocketDir
-	path := filepath.Join(dir, api.SocketOIP)
+	path := filepath.Join(dir, name)
 	if len(path) > maxSocketPath {
 		return nil, fmt.Errorf("socket_dir: the path %s has %d bytes, a socket's has at most %d", path, len(path), maxSocketPath)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("socket_dir: %w", err)
 	}
-	if err := removeStale(path); err != nil {
+	if err := removeStale(network, path); err != nil {
 		return nil, err
 	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	l, err := net.ListenUnix(network, &net.UnixAddr{Name: path, Net: network})
 	if err != nil {
 		return nil, fmt.Errorf("socket_dir: %w", err)
 	}
@@ -54,7 +52,7 @@ func (c Config) listenUnix() (net.Listener, error) {
 	return l, nil
 }
 
-func removeStale(path string) error {
+func removeStale(network, path string) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -64,7 +62,7 @@ func removeStale(path string) error {
 	case info.Mode().Type() != fs.ModeSocket:
 		return fmt.Errorf("socket_dir: %s is there and is no socket", path)
 	}
-	conn, err := net.DialTimeout("unix", path, time.Second)
+	conn, err := net.DialTimeout(network, path, time.Second)
 	switch {
 	case err == nil:
 		conn.Close()

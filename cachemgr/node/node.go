@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr"
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/token"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 	"github.com/faas-gpu/faas-gpu/cachemgr/server"
@@ -37,6 +38,7 @@ type Node struct {
 	server  *server.Server
 
 	listeners []*listener
+	shared    *sharing // nil: there is no folder of sockets
 	serving   sync.WaitGroup
 	failed    chan error
 }
@@ -65,6 +67,9 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	for _, l := range n.listeners {
 		n.serving.Go(func() { n.serve(l) })
 	}
+	if n.shared != nil {
+		n.serving.Go(func() { n.shared.serve(n.failed) })
+	}
 	return n, nil
 }
 
@@ -83,11 +88,14 @@ func (n *Node) start(ctx context.Context, c Config) (err error) {
 	if n.manager, err = cachemgr.New(c.managerConfig(devices)); err != nil {
 		return err
 	}
+	pinner, _ := c.Engine.(engine.Pinner)
 	n.server, err = server.New(server.Config{
+		Pinner:  pinner,
 		Manager: n.manager, Store: n.store, Auth: auth, Log: c.Log,
 		Node: c.Name, Version: c.Version, Platform: c.Engine.Name() + "_onnx",
 		Limits: server.Limits{
 			Body: c.MaxBody, Output: c.MaxOutput, InFlight: c.MaxInFlight,
+			Shared: c.ShmQuota, SharedEach: c.ShmEach,
 			Run: c.RunTimeout, BodyTimeout: c.BodyTimeout, AllowPlans: c.AllowPlans,
 		},
 	})
@@ -137,8 +145,11 @@ func (n *Node) listen(c Config) error {
 		return err
 	}
 	if !off(c.SocketDir) {
-		l, err := c.listenUnix()
+		l, err := c.listenUnix("unix", api.SocketOIP)
 		if err := add("socket", l, err, n.server); err != nil {
+			return err
+		}
+		if err := n.listenShared(c); err != nil {
 			return err
 		}
 	}
@@ -211,6 +222,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		})
 	}
 	requests.Wait()
+	n.shared.close()
 	n.serving.Wait()
 	n.server.Close()
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
@@ -223,6 +235,7 @@ func (n *Node) undo() {
 	for _, l := range n.listeners {
 		_ = l.Close()
 	}
+	n.shared.close()
 	if n.server != nil {
 		n.server.Close()
 	}

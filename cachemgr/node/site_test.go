@@ -23,7 +23,7 @@ import (
 	"github.com/faas-gpu/faas-gpu/cachemgr/internal/testengine"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func verify(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // site is what outlives a node: its folder, and the provider's key.
 type site struct {

@@ -16,6 +16,7 @@ import (
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/oip"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/cachemgr/server/region"
 	"github.com/faas-gpu/faas-gpu/cachemgr/store"
 )
 
@@ -93,6 +94,9 @@ var statusOf = []struct {
 	{errNotReady, http.StatusServiceUnavailable},
 	{errBusy, http.StatusServiceUnavailable},
 	{errOutputTooLarge, http.StatusInternalServerError},
+
+	{region.ErrUnknown, http.StatusGone}, // not 404: the model is there
+	{region.ErrRange, http.StatusBadRequest},
 
 	{oip.ErrMalformed, http.StatusBadRequest},
 	{oip.ErrTooLarge, http.StatusRequestEntityTooLarge},

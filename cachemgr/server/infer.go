@@ -39,6 +39,7 @@ type call struct {
 
 	reserved int64 // of Server.memory
 	request  *oip.Request
+	shared   shared
 	spec     *fileSpec
 	outputs  outputs
 	result   cachemgr.Result
@@ -70,6 +71,10 @@ func (c *call) serve(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithDeadline(r.Context(), c.arrived.Add(limit))
 	defer cancel()
 	defer func() { c.outputs.release() }()
+	defer c.shared.release()
+	if err := c.attach(); err != nil {
+		return err
+	}
 	ask, err := c.ask(r.Header)
 	if err != nil {
 		return err
@@ -93,16 +98,11 @@ func (c *call) run(ctx context.Context, ask cachemgr.Request) (err error) {
 	if err := checkInputs(c.spec.Spec, c.request.Inputs); err != nil {
 		return err
 	}
-	picked, room, err := c.server.pick(c.spec, c.request.Outputs)
-	if err != nil {
+	if err := c.place(); err != nil {
 		return err
 	}
-	if err := c.reserve(room); err != nil {
-		return err
-	}
-	c.outputs = newOutputs(c.spec, picked, c.server.codec.Buffers.Get(int(room)))
 	c.timing.input = time.Since(c.arrived) - read
-	ask.In, ask.Out = c.request.Inputs, c.outputs.tensors
+	ask.In, ask.Out, ask.Shared = c.request.Inputs, c.outputs.tensors, c.shared.used()
 	c.result, err = c.server.manager.Infer(ctx, ask)
 	if err != nil {
 		return err
@@ -115,14 +115,31 @@ func (c *call) run(ctx context.Context, ask cachemgr.Request) (err error) {
 	if err := c.outputs.check(c.server.limits.Output); err != nil {
 		return err
 	}
-	return c.reserve(c.outputs.allocated())
+	if err := c.reserve(c.outputs.allocated()); err != nil {
+		return err
+	}
+	return c.outputs.settle()
+}
+
+// place finds memory for the outputs.
+func (c *call) place() error {
+	picked, room, elsewhere, err := c.server.pick(c.spec, c.request.Outputs)
+	if err != nil {
+		return err
+	}
+	// The engine may need a copy of what is in shared memory.
+	if err := c.reserve(room + elsewhere); err != nil {
+		return err
+	}
+	c.outputs = newOutputs(c.spec, picked, c.request.Outputs, c.server.codec.Buffers.Get(int(room)))
+	return c.attachOutputs(picked)
 }
 
 // answer encodes the outputs and counts the request.
 func (c *call) answer(w http.ResponseWriter) error {
 	s, offer := c.server, &c.entry.offer
 	begin := time.Now()
-	response := &oip.Response{Model: offer.Name, Version: offer.Version, ID: c.request.ID, Outputs: c.outputs.tensors}
+	response := &oip.Response{Model: offer.Name, Version: offer.Version, ID: c.request.ID, Outputs: c.outputs.tensors, Places: c.outputs.places}
 	if err := c.reserve(response.TextRoom(c.request.WantsBinary)); err != nil {
 		return fmt.Errorf("outputs as JSON: %w", err)
 	}

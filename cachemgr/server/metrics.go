@@ -100,6 +100,8 @@ var perDevice = []struct {
 
 var (
 	poolBudgetDesc = desc("faas_gpu_host_pool_budget_bytes", "Bytes that staged models may have in host memory.")
+	sharedDesc     = desc("faas_gpu_shared_memory_bytes", "Bytes of memory that functions share, as they count against shm_quota.")
+	regionsDesc    = desc("faas_gpu_shared_memory_regions", "Regions of memory that functions share.")
 	poolUsedDesc   = desc("faas_gpu_host_pool_used_bytes", "Bytes that staged models have in host memory.")
 )
 
@@ -114,7 +116,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range perDevice {
 		ch <- m.desc
 	}
-	for _, d := range []*prometheus.Desc{failureDesc, pendingDesc, nameDesc, poolBudgetDesc, poolUsedDesc} {
+	for _, d := range []*prometheus.Desc{failureDesc, pendingDesc, nameDesc, poolBudgetDesc, poolUsedDesc, sharedDesc, regionsDesc} {
 		ch <- d
 	}
 }
@@ -144,6 +146,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	send(poolBudgetDesc, prometheus.GaugeValue, float64(st.Host.Budget))
 	send(poolUsedDesc, prometheus.GaugeValue, float64(st.Host.Used))
+	regions, bytes := c.server.regions.Usage()
+	send(sharedDesc, prometheus.GaugeValue, float64(bytes))
+	send(regionsDesc, prometheus.GaugeValue, float64(regions))
 }
 
 func collectModel(e *entry, send func(*prometheus.Desc, prometheus.ValueType, float64, ...string)) {

@@ -47,6 +47,12 @@ func (s *Server) table() []route {
 		{"POST", "/v2/repository/models/{model}/load", byFunction, s.repositoryLoad},
 		{"POST", "/v2/repository/models/{model}/unload", byFunction, s.repositoryUnload},
 
+		{"GET", "/v2/systemsharedmemory/status", byFunction, s.sharedMemory},
+		{"GET", "/v2/systemsharedmemory/region/{region}/status", byFunction, s.sharedMemory},
+		{"POST", "/v2/systemsharedmemory/region/{region}/register", byFunction, s.sharedMemoryByName},
+		{"POST", "/v2/systemsharedmemory/region/{region}/unregister", byFunction, s.sharedMemoryByName},
+		{"POST", "/v2/systemsharedmemory/unregister", byFunction, s.sharedMemoryByName},
+
 		{"POST", api.RouteModels, byFunction, s.offer},
 		{"POST", api.RouteProof, byFunction, s.proof},
 		{"PUT", api.RouteBlobs + "{digest}", byFunction, s.upload},

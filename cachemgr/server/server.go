@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/oip"
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/cachemgr/server/region"
 	"github.com/faas-gpu/faas-gpu/cachemgr/store"
 )
 
@@ -21,6 +23,7 @@ type Config struct {
 	Store   *store.Store
 	Auth    Auth
 	Log     *slog.Logger
+	Pinner  engine.Pinner // of shared memory; nil: it need not be pinned
 
 	Node     string // the node's name, for people
 	Version  string // of this program
@@ -33,6 +36,8 @@ type Limits struct {
 	Body        int64         // bytes of a request for an inference; 32 MiB
 	Output      int64         // bytes of its outputs together; 256 MiB
 	InFlight    int64         // bytes of the bodies and outputs of all requests together, of one function half; 2 GiB
+	Shared      int64         // bytes of memory that functions share with this process; 1 GiB
+	SharedEach  int64         // bytes of it of one function; 256 MiB
 	Run         time.Duration // from its arrival to its answer; 60 s
 	BodyTimeout time.Duration // for the first byte of a body, and 1 s more for each MiB; 30 s
 	AllowPlans  bool          // accept serialized engines, which are native code
@@ -42,6 +47,8 @@ func (l Limits) withDefaults() Limits {
 	orDefault(&l.Body, 32<<20)
 	orDefault(&l.Output, 256<<20)
 	orDefault(&l.InFlight, 2<<30)
+	orDefault(&l.Shared, 1<<30)
+	orDefault(&l.SharedEach, 256<<20)
 	orDefault(&l.Run, 60*time.Second)
 	orDefault(&l.BodyTimeout, 30*time.Second)
 	return l
@@ -71,6 +78,7 @@ type Server struct {
 	hub     *hub
 	codec   *oip.Codec
 	memory  *memory
+	regions *region.Pool
 	mux     *http.ServeMux
 
 	registry *prometheus.Registry
@@ -99,6 +107,9 @@ func New(c Config) (*Server, error) {
 	s.hub = newHub(c.Node, epoch, c.Manager, s.catalog)
 	s.codec = oip.NewCodec(s.limits.Body)
 	s.memory = newMemory(s.limits.InFlight)
+	s.regions = region.NewPool(region.Config{
+		Total: s.limits.Shared, Each: s.limits.SharedEach, Pinner: c.Pinner, Log: c.Log,
+	})
 	s.life, s.stop = context.WithCancel(context.Background())
 	s.routes()
 	s.metrics()

@@ -115,3 +115,11 @@ type Codec struct {
 
 // NewCodec returns a codec that reads messages of at most maxBytes.
 func NewCodec(maxBytes int64) *Codec { return &Codec{MaxBytes: maxBytes} }
+
+// SharedMemory is one element of the answer to GET /v2/systemsharedmemory/status.
+type SharedMemory struct {
+	Name     string `json:"name"`
+	Key      string `json:"key"`    // always "": there are no keys here
+	Offset   int64  `json:"offset"` // always 0: a region is a whole memfd
+	ByteSize int64  `json:"byte_size"`
+}
