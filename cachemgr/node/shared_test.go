@@ -174,8 +174,10 @@ func TestFunctionKilledDuringARun(t *testing.T) {
 	<-running
 	cmd.Process.Kill()
 	cmd.Wait()
-	waitFor(t, func() bool {
-		_, _, err := alice.Infer(context.Background(), api.Call{Model: "a"}, sharedRequest(region, 10000))
+	waitFor(t, func() bool { // until then it would wait for the other run
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		_, _, err := alice.Infer(ctx, api.Call{Model: "a"}, sharedRequest(region, 10000))
 		return statusOf(err) == http.StatusGone
 	})
 	close(proceed)
