@@ -16,7 +16,8 @@ const (
 	releaseTimeout = 10 * time.Second
 	// lastRequests is how long connections stay open, so that their clients can send
 	// one more request and learn from its answer that the connection closes. One that
-	// is closed while a request is on its way costs that request.
+	// is closed while a request is on its way costs that request, and http.Server drops
+	// also those that it reads first thing after Shutdown was called.
 	lastRequests = 5 * time.Second
 )
 
@@ -52,6 +53,7 @@ func (s *Server) PassOn(ctx context.Context) error {
 	if err := s.cfg.Listener.Close(); err != nil {
 		s.cfg.Log.Warn("stop listening", "error", err)
 	}
+	s.running.Wait() // all connections that were accepted are counted
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}
 	defer transport.CloseIdleConnections()
 	s.front.show(stage{handler: passOn(s.cfg.Listener.Addr().String(), transport, s.cfg.Log)})
