@@ -24,6 +24,8 @@ export TRITON_PYTHON     := $(BUILD)/triton-client/bin/python
 
 # A working copy that somebody else owns is no error when programs are built.
 export GOFLAGS += -buildvcs=false
+# go-nvml binds what its driver deprecates too, and gcc would say so each time.
+export CGO_CFLAGS := -O2 -g -Wno-deprecated-declarations
 
 # The parts in C++ and what they are built from: see native/shim/CMakeLists.txt.
 NATIVE         := $(BUILD)/native
