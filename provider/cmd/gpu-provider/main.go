@@ -9,75 +9,69 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
 
-	"github.com/faas-gpu/faas-gpu/provider/server"
+	"github.com/faas-gpu/faas-gpu/provider/handover"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	if err := command(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr); err != nil {
+	err := command(ctx, os.Args, os.Environ(), os.Stdout, os.Stderr)
+	if child := (*handover.ExitError)(nil); errors.As(err, &child) && child.Status.Exited() {
+		os.Exit(child.Status.ExitStatus()) // it has said why
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "gpu-provider:", err)
 		os.Exit(1)
 	}
 }
 
-// command is the program with its arguments.
+// command is the program with its name and arguments.
 func command(ctx context.Context, args, environ []string, stdout io.Writer, logTo *os.File) error {
 	switch {
-	case len(args) == 0:
-		return run(ctx, environ, logTo)
-	case len(args) == 1 && (args[0] == "-help" || args[0] == "--help" || args[0] == "-h"):
+	case len(args) == 1:
+		return run(ctx, args, environ, slog.New(slog.NewTextHandler(logTo, nil)))
+	case len(args) == 2 && (args[1] == "-help" || args[1] == "--help" || args[1] == "-h"):
 		fmt.Fprint(stdout, "gpu-provider is the OpenFaaS provider. Its environment:\n\n")
 		return usage(stdout)
 	}
-	return fmt.Errorf("unknown argument %q; -help is the only one, everything else is in the environment", args[0])
+	return fmt.Errorf("unknown argument %q; -help is the only one, everything else is in the environment", args[1])
 }
 
-// run serves until ctx ends.
-func run(ctx context.Context, environ []string, logTo *os.File) error {
+// run is the program as the parent process or as the one that serves: see package
+// handover.
+func run(ctx context.Context, args, environ []string, log *slog.Logger) error {
 	cfg, err := readConfig(environ)
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(logTo, nil))
-	signer, err := server.Signer(cfg.keys())
+	child, err := handover.Inherit(environ)
 	if err != nil {
 		return err
 	}
-	credentials, err := cfg.credentials()
+	if child != nil {
+		p, err := newProgram(cfg, log)
+		if err != nil {
+			return err
+		}
+		return child.Run(ctx, p)
+	}
+	restart := make(chan os.Signal, 1)
+	signal.Notify(restart, syscall.SIGUSR2)
+	defer signal.Stop(restart)
+	// What is at this path when a restart is asked for is started then.
+	path, err := exec.LookPath(args[0])
 	if err != nil {
 		return err
 	}
-	nodes, closeNodes, err := server.NodeClients(cfg.nodes, signer, log)
-	if err != nil {
-		return err
-	}
-	defer closeNodes()
-	rt, err := cfg.openRuntime(ctx, server.FunctionTokens(signer), log)
-	if err != nil {
-		return err
-	}
-	defer rt.Close()
 	listener, err := net.Listen("tcp", cfg.address())
 	if err != nil {
 		return err
 	}
-	s, err := server.Start(server.Config{
-		Listener: listener, Runtime: rt, Nodes: nodes, Credentials: credentials,
-		Version: server.Version(), Limits: cfg.limits, Log: log,
-	})
-	if err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	log.Info("serving", "url", "http://"+listener.Addr().String(), "basic_auth", credentials != nil, "state_dir", cfg.stateDir)
-	select {
-	case <-ctx.Done():
-	case err = <-s.Failed():
-	}
-	ending, cancel := context.WithTimeout(context.Background(), cfg.stopTimeout)
-	defer cancel()
-	return errors.Join(err, s.Shutdown(ending))
+	defer listener.Close()
+	parent := handover.Parent{Path: path, Args: args, Environ: environ, Listener: listener.(*net.TCPListener), Log: log}
+	return parent.Run(ctx, restart)
 }
