@@ -6,6 +6,7 @@
 //	go run ./stack/bench sched   what a decision of each scheduling policy costs
 //	go run ./stack/bench evict   bytes that each order of eviction keeps in reach
 //	go run ./stack/bench sim     the policies on simulated devices
+//	go run ./stack/bench gpu     plans on a GPU, through the cache manager; see gpu.sh
 package main
 
 import (
@@ -21,9 +22,16 @@ import (
 type benchmark func(ctx context.Context, args []string) (any, error)
 
 func main() {
-	benchmarks := map[string]benchmark{"node": node, "churn": churn, "sched": schedBench, "evict": evict, "sim": simBench}
+	benchmarks := map[string]benchmark{"node": node, "churn": churn, "sched": schedBench, "evict": evict, "sim": simBench, "gpu": gpuBench}
 	if len(os.Args) == 3 && os.Args[1] == echoCommand {
 		if err := serveEcho(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) == 5 && os.Args[1] == planCommand {
+		if err := servePlan(context.Background(), os.Args[2], os.Args[3], os.Args[4]); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
 		}
@@ -34,7 +42,7 @@ func main() {
 		run = benchmarks[os.Args[1]]
 	}
 	if run == nil {
-		fmt.Fprintln(os.Stderr, "usage: go run ./stack/bench node|churn|sched|evict|sim [-h]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./stack/bench node|churn|sched|evict|sim|gpu [-h]")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -27,6 +27,19 @@ type Process struct {
 	err    error
 }
 
+// StartProcess runs a program with an environment until it is ready, its output in
+// logFile.
+func StartProcess(ctx context.Context, program string, environ []string, logFile string, ready func(context.Context) error) (*Process, error) {
+	p := &Process{program: program, environ: environ, logFile: logFile, ready: ready}
+	if err := p.start(ctx); err != nil {
+		if p.cmd != nil && p.cmd.Process != nil {
+			err = errors.Join(err, p.Stop())
+		}
+		return nil, err
+	}
+	return p, nil
+}
+
 // start runs the program and waits until it is ready.
 func (p *Process) start(ctx context.Context) error {
 	log, err := os.OpenFile(p.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -78,13 +91,52 @@ func (p *Process) Alive() error {
 // PID of the process.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Kill ends the process with SIGKILL and waits until it is gone.
+// Kill ends the process with SIGKILL and waits until it is gone, and those that
+// end with it.
 func (p *Process) Kill() error {
+	serving, err := p.children()
+	if err != nil {
+		return err
+	}
 	if err := p.cmd.Process.Kill(); err != nil {
 		return err
 	}
 	<-p.exited
-	return nil
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return Poll(ctx, func() error {
+		for _, pid := range serving {
+			// One that has ended has no memory, whether its end was taken note of or not.
+			if _, err := RSS(pid); err == nil {
+				return fmt.Errorf("process %d of %s still runs", pid, p.program)
+			}
+		}
+		return nil
+	})
+}
+
+// Signal sends a signal to the process.
+func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
+
+// children are the processes that the process has started itself: the provider's
+// serve for it.
+func (p *Process) children() ([]int, error) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.PID()))
+	if err != nil {
+		return nil, err
+	}
+	var all []int
+	for _, file := range files {
+		text, _ := os.ReadFile(file) // of a thread that may have ended
+		for _, field := range bytes.Fields(text) {
+			pid, err := strconv.Atoi(string(field))
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, pid)
+		}
+	}
+	return all, nil
 }
 
 // Restart starts the process again after it has gone, and waits until it is
@@ -119,8 +171,25 @@ func (p *Process) Tail() []byte {
 	return data[max(0, len(data)-most):]
 }
 
-// RSS of the process in bytes.
-func (p *Process) RSS() (int64, error) { return RSS(p.PID()) }
+// RSS of the process and its children in bytes.
+func (p *Process) RSS() (int64, error) {
+	sum, err := RSS(p.PID())
+	if err != nil {
+		return 0, err
+	}
+	children, err := p.children()
+	if err != nil {
+		return 0, err
+	}
+	for _, pid := range children {
+		rss, err := RSS(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += rss
+	}
+	return sum, nil
+}
 
 // RSS is the resident memory of a process in bytes.
 func RSS(pid int) (int64, error) {

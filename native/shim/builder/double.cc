@@ -7,6 +7,7 @@
 //	                              build ends with that error; abort: the process dies
 //	GPUSHIM_DOUBLE_BUILD_WEIGHTS  at least so many FP32 weights, most of them zero
 //	GPUSHIM_DOUBLE_BUILD_MICROS   that each run of the plan takes
+//	GPUSHIM_DOUBLE_BUILD_STATIC   set: the plan has no batch dimension
 //	GPUSHIM_DOUBLE_VERSION        the version that --describe states, 1 by default
 #include <algorithm>
 #include <chrono>
@@ -60,7 +61,7 @@ class DoublePlanBuilder : public PlanBuilder {
 
     PlanHeader header{};
     header.inputs = header.outputs = std::uint32_t(factors.size());
-    header.maxBatch = std::uint32_t(options.batch);
+    header.maxBatch = variable("GPUSHIM_DOUBLE_BUILD_STATIC", "").empty() ? std::uint32_t(options.batch) : 0;
     header.flags = kPlanScale;
     header.micros = std::uint32_t(number("GPUSHIM_DOUBLE_BUILD_MICROS"));
     header.blocks = 1;
