@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // copySize is how much of a body is copied at once, in bytes.
@@ -24,6 +25,8 @@ type Options struct {
 	// Inspect, if not nil, sees every response before it goes out, and may change
 	// it.
 	Inspect func(*http.Response) error
+	// UpgradeIdle is the longest silence on a connection that was upgraded.
+	UpgradeIdle time.Duration
 	// Fail answers when there is no response. A request whose context has ended
 	// needs no answer of it.
 	Fail func(w http.ResponseWriter, r *http.Request, err error)
@@ -39,7 +42,7 @@ func New(o Options) *Handler {
 		Rewrite:        func(p *httputil.ProxyRequest) { rewrite(p, o) },
 		Transport:      o.Transport,
 		BufferPool:     &Buffers{},
-		ModifyResponse: o.Inspect,
+		ModifyResponse: o.inspect,
 		ErrorHandler:   o.Fail,
 		ErrorLog:       log.New(io.Discard, "", 0), // Fail and the aborted connection tell
 	}}
@@ -48,7 +51,16 @@ func New(o Options) *Handler {
 // ServeHTTP passes one request on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w, r = Duplex(w, r)
+	r, end := withUpgrade(r)
+	defer end()
 	h.proxy.ServeHTTP(w, r)
+}
+
+func (o Options) inspect(resp *http.Response) error {
+	if err := upgraded(resp, o.UpgradeIdle); err != nil || o.Inspect == nil {
+		return err
+	}
+	return o.Inspect(resp)
 }
 
 // Duplex lets a response begin while the request's body is still being read. The

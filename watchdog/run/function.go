@@ -73,7 +73,7 @@ func (w *watchdog) startServer() (*function, error) {
 	if w.BufferBody {
 		buffer = w.MaxBuffered
 	}
-	u := upstream.New(target, buffer)
+	u := upstream.New(target, buffer, w.UpgradeIdle)
 	ctx, cancel := context.WithCancel(context.Background())
 	var watch sync.WaitGroup
 	watch.Go(func() { u.Watch(ctx) })

@@ -20,6 +20,7 @@ import (
 
 	"github.com/faas-gpu/faas-gpu/watchdog/config"
 	"github.com/faas-gpu/faas-gpu/watchdog/internal/fakecache"
+	"github.com/gorilla/websocket"
 	"go.uber.org/goleak"
 )
 
@@ -75,6 +76,8 @@ func serveFunction() int {
 			io.WriteString(w, "end")
 		case "/hang":
 			<-r.Context().Done()
+		case "/socket":
+			echoMessages(w, r)
 		case "/moved":
 			http.Redirect(w, r, "/elsewhere", http.StatusMovedPermanently)
 		default:
@@ -87,6 +90,21 @@ func serveFunction() int {
 	}
 	go http.Serve(ln, nil)
 	return <-code
+}
+
+// echoMessages is a WebSocket that says back what it hears.
+func echoMessages(w http.ResponseWriter, r *http.Request) {
+	c, err := (&websocket.Upgrader{}).Upgrade(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	for {
+		kind, message, err := c.ReadMessage()
+		if err != nil || c.WriteMessage(kind, message) != nil {
+			return
+		}
+	}
 }
 
 // serveCache is the cache manager that the watchdog starts as a child.

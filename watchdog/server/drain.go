@@ -25,7 +25,7 @@ const idleTimeout = 3 * time.Minute
 // those that were there are answered, after write_timeout, or when force is
 // closed. The lock file exists while requests are taken.
 func (s *Server) Run(ctx context.Context, ln net.Listener, force <-chan struct{}) error {
-	active := newActiveConns()
+	active := s.active
 	srv := &http.Server{
 		Handler:        s,
 		ReadTimeout:    s.Config.ReadTimeout,
@@ -37,6 +37,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener, force <-chan struct{}
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
+	defer active.closeUpgraded()
 	defer srv.Close()
 	if err := s.accept(); err != nil {
 		return err
@@ -107,45 +108,6 @@ func waitFor(limit time.Duration, done, force <-chan struct{}) bool {
 	case <-timer.C:
 	}
 	return false
-}
-
-// activeConns are the connections with a request that is being read, served or
-// answered.
-type activeConns struct {
-	mu      sync.Mutex
-	conns   map[net.Conn]struct{}
-	waiting chan struct{} // not nil: closed when conns is empty
-}
-
-func newActiveConns() *activeConns { return &activeConns{conns: make(map[net.Conn]struct{})} }
-
-// changed is the server's ConnState.
-func (a *activeConns) changed(c net.Conn, state http.ConnState) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if state == http.StateActive {
-		a.conns[c] = struct{}{}
-		return
-	}
-	delete(a.conns, c)
-	a.signal()
-}
-
-func (a *activeConns) signal() {
-	if a.waiting != nil && len(a.conns) == 0 {
-		close(a.waiting)
-		a.waiting = nil
-	}
-}
-
-// idle is closed once no connection is active.
-func (a *activeConns) idle() <-chan struct{} {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	done := make(chan struct{})
-	a.waiting = done
-	a.signal()
-	return done
 }
 
 // httpErrors takes net/http's own complaints, most of them about clients.

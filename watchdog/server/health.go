@@ -80,7 +80,7 @@ func (s *Server) askFunction(w http.ResponseWriter, r *http.Request) {
 	ask := r.Clone(r.Context())
 	ask.URL, ask.RequestURI = path, s.Config.ReadyPath
 	c := call.New(ask, s.inferer(), s.Config.SecretsDir)
-	s.run(newResponse(w, c, time.Now()), ask, s.Function.ServeHTTP)
+	s.run(newResponse(w, c, s.active, time.Now()), ask, s.Function.ServeHTTP)
 }
 
 // serveCache says where the function's models are.

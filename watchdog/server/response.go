@@ -32,6 +32,7 @@ const (
 type response struct {
 	w      http.ResponseWriter
 	call   *call.Call
+	active *activeConns
 	start  time.Time
 	header http.Header
 	state  atomic.Int32
@@ -42,8 +43,8 @@ type response struct {
 	bytes     int64 // of the body
 }
 
-func newResponse(w http.ResponseWriter, c *call.Call, start time.Time) *response {
-	return &response{w: w, call: c, start: start, header: make(http.Header, 8)}
+func newResponse(w http.ResponseWriter, c *call.Call, active *activeConns, start time.Time) *response {
+	return &response{w: w, call: c, active: active, start: start, header: make(http.Header, 8)}
 }
 
 func (r *response) Header() http.Header { return r.header }
@@ -120,13 +121,17 @@ func (r *response) Flush() {
 	}
 }
 
-// Hijack hands the connection to the handler.
+// Hijack hands the connection to the handler, whose time limit it has no more.
 func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if !r.state.CompareAndSwap(open, answered) {
 		return nil, nil, errors.New("hijack: the response has begun")
 	}
 	r.code = http.StatusSwitchingProtocols
-	return http.NewResponseController(r.w).Hijack()
+	conn, buffered, err := http.NewResponseController(r.w).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	return &upgradedConn{conn, r.active}, buffered, nil
 }
 
 // Unwrap gives http.ResponseController what is not said here: deadlines and full

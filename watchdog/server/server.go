@@ -63,13 +63,14 @@ type Options struct {
 type Server struct {
 	Options
 	metrics   *requestMetrics
+	active    *activeConns
 	accepting atomic.Bool
 	running   running
 }
 
 // New makes a server.
 func New(o Options) *Server {
-	return &Server{Options: o, metrics: newRequestMetrics(o.Registry, o.Config.MaxInflight)}
+	return &Server{Options: o, active: newActiveConns(), metrics: newRequestMetrics(o.Registry, o.Config.MaxInflight)}
 }
 
 // ServeHTTP routes by path alone and changes no path: the function sees what the
@@ -90,7 +91,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serveFunction runs one request within the function's limits.
 func (s *Server) serveFunction(w http.ResponseWriter, r *http.Request) {
 	c := call.New(r, s.inferer(), s.Config.SecretsDir)
-	resp := newResponse(w, c, time.Now())
+	resp := newResponse(w, c, s.active, time.Now())
 	defer s.record(r, resp)
 	handle := s.serveLimited
 	if s.isProtocol(r) {

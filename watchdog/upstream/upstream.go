@@ -70,7 +70,8 @@ func address(u *url.URL) string {
 
 // New makes an upstream. Request bodies of unknown length are read whole up to
 // buffer bytes, so that the server gets a Content-Length, unless buffer is 0.
-func New(target *url.URL, buffer int64) *Upstream {
+// Connections that the server upgrades may be silent for idle.
+func New(target *url.URL, buffer int64, idle time.Duration) *Upstream {
 	u := &Upstream{url: target, buffer: buffer, listening: make(chan struct{})}
 	u.transport = &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
@@ -81,7 +82,7 @@ func New(target *url.URL, buffer int64) *Upstream {
 		WriteBufferSize:     32 << 10,
 		ReadBufferSize:      32 << 10,
 	}
-	u.handler = forward.New(forward.Options{Target: target, Transport: u.transport, Fail: u.fail})
+	u.handler = forward.New(forward.Options{Target: target, Transport: u.transport, Fail: u.fail, UpgradeIdle: idle})
 	return u
 }
 

@@ -23,7 +23,7 @@ func watched(t *testing.T, target string, buffer int64) *Upstream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := New(parsed, buffer)
+	u := New(parsed, buffer, time.Minute)
 	u.Watch(t.Context())
 	t.Cleanup(u.Close)
 	return u
@@ -84,7 +84,7 @@ func TestWaitsForAServerThatStarts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := New(target, 0)
+	u := New(target, 0, time.Minute)
 	defer u.Close()
 	if err := u.Listening(); err == nil || !strings.Contains(err.Error(), target.Host) {
 		t.Errorf("listening: %v", err)
@@ -113,7 +113,7 @@ func TestWaitsForAServerThatStarts(t *testing.T) {
 }
 
 func TestWaitingEndsWithTheRequest(t *testing.T) {
-	u := New(&url.URL{Scheme: "http", Host: "127.0.0.1:1"}, 0)
+	u := New(&url.URL{Scheme: "http", Host: "127.0.0.1:1"}, 0, time.Minute)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	u.Watch(ctx) // returns though nothing listens
