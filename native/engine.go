@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 )
@@ -41,6 +42,7 @@ const defaultSlots = 2
 type Engine struct {
 	shim    *shim
 	devices []*device
+	pins    *pins
 	open    atomic.Int64 // Stageds
 }
 
@@ -48,7 +50,7 @@ type Engine struct {
 type device struct {
 	index int
 	id    engine.DeviceID
-	slots chan uint32 // those that no Run has
+	slots *slots
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -74,13 +76,9 @@ func New(o Options) (*Engine, error) {
 		s.close()
 		return nil, err
 	}
-	e := &Engine{shim: s}
+	e := &Engine{shim: s, pins: &pins{shim: s, log: o.Log, begins: make(map[unsafe.Pointer]struct{})}}
 	for i, d := range found {
-		dev := &device{index: i, id: d.ID, slots: make(chan uint32, o.Slots)}
-		for slot := range o.Slots {
-			dev.slots <- uint32(slot)
-		}
-		e.devices = append(e.devices, dev)
+		e.devices = append(e.devices, &device{index: i, id: d.ID, slots: newSlots(o.Slots)})
 		o.Log.Info("tensorrt device", "engine", s.describes(), "device", d.ID, "name", d.Name, "bytes", d.TotalBytes)
 	}
 	return e, nil
@@ -125,6 +123,7 @@ func (e *Engine) Close() error {
 		return fmt.Errorf("close tensorrt: %d %w", n, errModelsOpen)
 	}
 	if e.shim != nil {
+		e.pins.close()
 		e.shim.close()
 		e.shim = nil
 	}

@@ -64,13 +64,12 @@ func (i *instance) run(ctx context.Context, in, out []tensor.Tensor) error {
 	if err != nil {
 		return err
 	}
-	select {
-	case slot := <-i.device.slots:
-		err = i.staged.engine.shim.run(i.staged.handle, i.device.index, slot, i.in, i.out, &i.err)
-		i.device.slots <- slot
-	case <-ctx.Done():
-		err = ctx.Err()
+	slot, err := i.device.slots.take(ctx)
+	if err != nil {
+		return err
 	}
+	err = i.staged.engine.shim.run(i.staged.handle, i.device.index, slot, i.in, i.out, &i.err)
+	i.device.slots.give(slot)
 	if err != nil {
 		return err
 	}

@@ -182,6 +182,16 @@ func (s *shim) run(m cModel, device int, slot uint32, in, out []cTensor, e *cErr
 	return failure(C.shim_run(s.table, m, C.uint32_t(device), C.uint32_t(slot), unsafe.SliceData(in), unsafe.SliceData(out), e), e)
 }
 
+func (s *shim) pin(begin unsafe.Pointer, bytes int) error {
+	var e cError
+	return failure(C.shim_pin(s.table, s.handle, begin, C.uint64_t(bytes), &e), &e)
+}
+
+func (s *shim) unpin(begin unsafe.Pointer) error {
+	var e cError
+	return failure(C.shim_unpin(s.table, s.handle, begin, &e), &e)
+}
+
 // describe writes a tensor's shape and memory for the table.
 func describe(c *cTensor, shape []int64, data []byte) {
 	c.rank = C.uint32_t(len(shape))

@@ -58,3 +58,9 @@ static int shim_run(const gpushim_table *t, gpushim_model *m, uint32_t d, uint32
                     const gpushim_tensor *out, gpushim_error *e) {
   return t->run(m, d, slot, in, out, e);
 }
+static int shim_pin(const gpushim_table *t, gpushim_engine *e, void *memory, uint64_t bytes, gpushim_error *err) {
+  return t->pin(e, memory, bytes, err);
+}
+static int shim_unpin(const gpushim_table *t, gpushim_engine *e, void *memory, gpushim_error *err) {
+  return t->unpin(e, memory, err);
+}

@@ -10,7 +10,9 @@ std::size_t roundUp(std::size_t n, std::size_t unit) { return (n + unit - 1) / u
 }  // namespace
 
 Arena::Arena(Driver& driver, ArenaOptions options)
-    : driver_(driver), options_(std::move(options)), granules_(driver, options_.granules, options_.budget) {}
+    : driver_(driver),
+      options_(std::move(options)),
+      granules_(driver, options_.granules, options_.budget, [this] { return unmapAllRetired(); }) {}
 
 std::unique_ptr<Range> Arena::reserve(std::size_t bytes) {
   auto range = std::make_unique<Range>();
@@ -34,13 +36,9 @@ void Arena::back(Range& range, std::size_t bytes) {
   range.backed = bytes;
 }
 
-void Arena::mapNext(Range& range) { map(range, range.next + 1); }
-
-void Arena::mapRest(Range& range) { map(range, range.granules.size()); }
-
-// map makes the granules up to that number accessible.
-void Arena::map(Range& range, std::size_t granules) {
-  for (; range.next < granules; range.next++) {
+void Arena::map(Range& range) {
+  if (range.next == 0) unmap(range);  // where it was retired
+  for (; range.next < range.granules.size(); range.next++) {
     const Granule& g = range.granules[range.next];
     check(driver_, driver_.map(range.base + range.mapped, g.bytes, g.handle), "map device memory");
     range.mapped += g.bytes;
@@ -50,19 +48,63 @@ void Arena::map(Range& range, std::size_t granules) {
   range.open = range.mapped;
 }
 
+// unmap ends what the range shows, of its own or of others.
+void Arena::unmap(Range& range) {
+  std::lock_guard<std::mutex> lock(retiredLock_);
+  if (range.mapped == 0) return;  // somebody has just done it
+  check(driver_, driver_.unmap(range.base, range.mapped), "unmap device memory");
+  range.mapped = range.open = range.next = 0;
+  retired_.erase(std::remove(retired_.begin(), retired_.end(), &range), retired_.end());
+}
+
 void Arena::unback(Range& range) {
-  if (range.mapped > 0) {
-    check(driver_, driver_.unmap(range.base, range.mapped), "unmap device memory");
+  unmap(range);
+  granules_.give(range.granules);
+  range.granules.clear();
+  range.backed = 0;
+}
+
+void Arena::retire(Range& range) {
+  {
+    // Before anybody can take the granules, and give them back to the driver.
+    std::lock_guard<std::mutex> lock(retiredLock_);
+    if (range.mapped > 0) retired_.push_back(&range);
+    range.next = 0;
   }
   granules_.give(range.granules);
   range.granules.clear();
-  range.backed = range.mapped = range.open = range.next = 0;
+  range.backed = 0;
+}
+
+bool Arena::unmapRetired() {
+  std::lock_guard<std::mutex> lock(retiredLock_);
+  if (retired_.empty()) return false;
+  Range& range = *retired_.front();
+  check(driver_, driver_.unmap(range.base, range.mapped), "unmap device memory");
+  range.mapped = range.open = 0;
+  retired_.pop_front();
+  auto gone = std::find_if(doomed_.begin(), doomed_.end(), [&](const auto& d) { return d.get() == &range; });
+  if (gone != doomed_.end()) {
+    unreserve(std::move(*gone));
+    doomed_.erase(gone);
+  }
+  return true;
+}
+
+bool Arena::unmapAllRetired() noexcept {
+  try {
+    while (unmapRetired()) {
+    }
+    return true;
+  } catch (const Failure&) {
+    return false;
+  }
 }
 
 void Arena::grow(Range& range, std::size_t bytes) {
   if (bytes <= range.open) return;
   if (bytes > range.backed) back(range, bytes);
-  mapRest(range);
+  map(range);
 }
 
 Address Arena::allocate(std::size_t bytes, std::size_t alignment) {
@@ -104,10 +146,12 @@ bool Arena::dropLarge(std::unique_ptr<Range> range) noexcept {
   }
   try {
     unback(*range);
+    unreserve(std::move(range));
   } catch (const Failure&) {
-    return false;
+    if (!range->granules.empty()) retire(*range);
+    std::lock_guard<std::mutex> lock(retiredLock_);
+    doomed_.push_back(std::move(range));
   }
-  unreserve(std::move(range));
   return true;
 }
 

@@ -1,6 +1,7 @@
 // Device memory at addresses that never change, backed by granules that come and go.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -18,7 +19,7 @@ struct Range {
   std::size_t bytes = 0;     // asked for
   std::size_t reserved = 0;  // of addresses
   std::size_t backed = 0;    // bytes of the granules
-  std::size_t mapped = 0;    // of them, from the begin of the range
+  std::size_t mapped = 0;    // of them, from the begin of the range; or of granules that it had
   std::size_t open = 0;      // bytes that are accessible, likewise
   std::vector<Granule> granules;
   std::size_t next = 0;  // granule to be mapped next
@@ -30,8 +31,8 @@ struct ArenaOptions {
   std::size_t small = 1 << 20;        // allocations below it come from slabs; at most half of the smallest granule
 };
 
-// Arena is safe for use by several threads; its lock is not held across calls of
-// the driver that map, unmap or reserve.
+// Arena is safe for use by several threads; its lock for allocations is not
+// held across calls of the driver that map, unmap or reserve.
 class Arena {
  public:
   Arena(Driver& driver, ArenaOptions options);
@@ -42,22 +43,28 @@ class Arena {
 
   // Memory that is there until it is deallocated. All of these throw Failure.
   Address allocate(std::size_t bytes, std::size_t alignment);
-  // False: nothing was allocated there. A range goes even where the driver fails
-  // to unmap it; what it held stays counted then, since it is not free.
+  // False: nothing was allocated there. Memory that the driver fails to unmap is
+  // free nevertheless, and unmapped later; plain memory that it fails to free
+  // stays counted.
   bool deallocate(Address at) noexcept;
   // The range that was allocated there; null for small memory.
   Range* find(Address at);
 
   // Ranges whose memory comes and goes, where remaps(). back takes granules for
-  // bytes in all; mapNext makes the next one accessible, and mapRest the others at
-  // once, which is cheaper than one by one; unback gives everything back, and
-  // after a failure nothing.
+  // bytes in all, which are accessible at their homes at once; map makes them
+  // accessible in the range; unback gives everything back, and after a failure
+  // nothing.
   std::unique_ptr<Range> reserve(std::size_t bytes);
   void unreserve(std::unique_ptr<Range> range) noexcept;
   void back(Range& range, std::size_t bytes);
-  void mapNext(Range& range);
-  void mapRest(Range& range);
+  void map(Range& range);
   void unback(Range& range);
+  // Gives the granules back without unmapping them, which takes its time: others
+  // may use the memory at once, while the range, which nobody may use, still shows
+  // it. unmapRetired ends that for one range that is in that state, by the time
+  // that it is mapped again at the latest; false: there is none.
+  void retire(Range& range);
+  bool unmapRetired();
 
   // Makes at least bytes of the range accessible, beside what is there already.
   void grow(Range& range, std::size_t bytes);
@@ -69,7 +76,8 @@ class Arena {
   std::size_t spare() const;
 
  private:
-  void map(Range& range, std::size_t granules);
+  void unmap(Range& range);
+  bool unmapAllRetired() noexcept;
   std::unique_ptr<Range> large(std::size_t bytes);
   bool dropLarge(std::unique_ptr<Range> range) noexcept;
   Address small(std::size_t bytes, std::size_t alignment);
@@ -77,6 +85,13 @@ class Arena {
 
   Driver& driver_;
   const ArenaOptions options_;
+
+  // Held while they are unmapped, since each may be wanted again meanwhile. It is
+  // taken last.
+  std::mutex retiredLock_;
+  std::deque<Range*> retired_;
+  std::vector<std::unique_ptr<Range>> doomed_;  // deallocated, but they could not be unmapped
+
   Granules granules_;
 
   mutable std::mutex mutex_;

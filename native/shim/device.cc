@@ -6,6 +6,10 @@
 namespace gpushim {
 
 namespace {
+// Models whose copies are in the stream at once: the next one's are there before
+// the first one's end, and more would only make the wait for them longer.
+constexpr unsigned kTransfers = 2;
+
 DeviceInfo usable(DeviceInfo info, bool noRemap) {
   // Where host and device share memory, a host image of the weights would be a
   // second copy: models are deserialized again there.
@@ -24,7 +28,8 @@ Device::Device(Backend& backend, std::size_t index, HostPool& host, std::size_t 
   std::size_t free = 0, total = 0;
   check(driver_, driver_.memory(&free, &total), "ask the device for its memory");
   loader_ = backend.loader(index, *this);
-  copyStream_ = std::make_unique<OwnedStream>(driver_);
+  buildStream_ = std::make_unique<OwnedStream>(driver_);
+  transfers_ = std::make_unique<Transfers>(driver_, kTransfers);
   for (std::uint32_t i = 0; i < slots; i++) slots_.push_back(std::make_unique<Slot>(driver_, arena_, total));
 }
 

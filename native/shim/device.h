@@ -11,6 +11,7 @@
 #include "buffer.h"
 #include "hostpool.h"
 #include "program.h"
+#include "transfers.h"
 
 namespace gpushim {
 
@@ -50,11 +51,9 @@ class Device : public Memory {
   // Makes all slots large enough for a model.
   void prepare(std::size_t scratch, std::size_t io);
 
-  // Weights go to the device over one stream, one model after the other: two at a
-  // time would both be late. The lock is held while a model's copies are put into
-  // the stream, not while they run.
-  std::mutex& copyLane() { return copyLane_; }
-  Stream copyStream() const { return copyStream_->get(); }
+  // The stream of whoever holds building().
+  Stream buildStream() const { return buildStream_->get(); }
+  Transfers& transfers() { return *transfers_; }
 
   void describe(gpushim_device* d);
 
@@ -67,9 +66,10 @@ class Device : public Memory {
   HostPool& host_;
   Arena arena_;
   std::unique_ptr<Loader> loader_;
-  std::unique_ptr<OwnedStream> copyStream_;
+  std::unique_ptr<OwnedStream> buildStream_;
+  std::unique_ptr<Transfers> transfers_;
   std::vector<std::unique_ptr<Slot>> slots_;
-  std::mutex building_, copyLane_;
+  std::mutex building_;
 
   std::mutex recordingLock_;
   Recording* recording_ = nullptr;

@@ -49,6 +49,9 @@ class Driver {
   // mapped there. Sizes and addresses are multiples of granularity().
   virtual std::size_t granularity() const = 0;
   [[nodiscard]] virtual Code reserve(Address* base, std::size_t bytes) = 0;
+  // One piece of physical memory may be mapped at several addresses. What is
+  // written through one is seen through another by operations that begin after the
+  // writing one has ended.
   [[nodiscard]] virtual Code unreserve(Address base, std::size_t bytes) = 0;
   [[nodiscard]] virtual Code create(Handle* handle, std::size_t bytes) = 0;
   [[nodiscard]] virtual Code release(Handle handle) = 0;
@@ -62,6 +65,9 @@ class Driver {
 
   [[nodiscard]] virtual Code allocHost(void** memory, std::size_t bytes) = 0;  // pinned
   [[nodiscard]] virtual Code freeHost(void* memory) = 0;
+  // Pins memory that somebody else made, for all devices.
+  [[nodiscard]] virtual Code pinHost(void* memory, std::size_t bytes) = 0;
+  [[nodiscard]] virtual Code unpinHost(void* memory) = 0;
 
   // Streams run what is put into them in order; the host must leave the memory of
   // a copy alone until it is done.
@@ -69,10 +75,17 @@ class Driver {
   [[nodiscard]] virtual Code destroyStream(Stream stream) = 0;
   [[nodiscard]] virtual Code copyIn(Address to, const void* from, std::size_t bytes, Stream stream) = 0;
   [[nodiscard]] virtual Code copyOut(void* to, Address from, std::size_t bytes, Stream stream) = 0;
+  // As copyIn, by the processors of the device: its copy engine serves streams one
+  // after the other, and another stream may have filled it for milliseconds. Both
+  // addresses are multiples of 16. Only where pulls().
+  virtual bool pulls() const = 0;
+  [[nodiscard]] virtual Code pull(Address to, const void* from, std::size_t bytes, Stream stream) = 0;
+  [[nodiscard]] virtual Code zero(Address at, std::size_t bytes, Stream stream) = 0;
   [[nodiscard]] virtual Code createEvent(Event* event) = 0;
   [[nodiscard]] virtual Code destroyEvent(Event event) = 0;
   [[nodiscard]] virtual Code record(Event event, Stream stream) = 0;
-  [[nodiscard]] virtual Code wait(Event event) = 0;      // until what was before it is done; at once if never recorded
+  // Whether what was before the event is done; true if it was never recorded.
+  [[nodiscard]] virtual Code isDone(Event event, bool* done) = 0;
   [[nodiscard]] virtual Code waitStream(Stream stream) = 0;
   [[nodiscard]] virtual Code waitAll() = 0;              // everything put into any stream so far
 

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define GPUSHIM_VERSION 1
+#define GPUSHIM_VERSION 2
 #define GPUSHIM_MAX_RANK 8
 
 enum gpushim_code {
@@ -134,6 +134,13 @@ typedef struct {
    * configured number and not used by another run on that device. */
   int (*run)(gpushim_model *, uint32_t device, uint32_t slot, const gpushim_tensor *in, const gpushim_tensor *out,
              gpushim_error *);
+
+  /* Pins host memory: tensors of a run that lie in it as a whole are copied
+   * straight from and to it, others take the way over memory of the engine. What
+   * is pinned may not overlap, and stays mapped until unpin has returned, which
+   * is called when no run uses it. NO_MEMORY: the system does not pin as much. */
+  int (*pin)(gpushim_engine *, void *memory, uint64_t bytes, gpushim_error *);
+  int (*unpin)(gpushim_engine *, void *memory, gpushim_error *); /* memory: as it was pinned */
 } gpushim_table;
 
 /* The one symbol of the library. NULL where it does not have that version. */

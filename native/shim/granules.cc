@@ -4,8 +4,8 @@
 
 namespace gpushim {
 
-Granules::Granules(Driver& driver, std::vector<std::size_t> sizes, std::size_t budget)
-    : driver_(driver), sizes_(std::move(sizes)), budget_(budget) {}
+Granules::Granules(Driver& driver, std::vector<std::size_t> sizes, std::size_t budget, std::function<bool()> unmapAll)
+    : driver_(driver), sizes_(std::move(sizes)), budget_(budget), unmapAll_(std::move(unmapAll)) {}
 
 Granules::~Granules() { trim(); }
 
@@ -36,7 +36,7 @@ std::vector<Granule> Granules::collect(std::size_t bytes) {
     }
   } catch (...) {
     for (const Granule& g : got) {
-      free_[g.bytes].push_back(g.handle);
+      free_[g.bytes].push_back(g);
       used_ -= g.bytes;
       unused_ += g.bytes;
     }
@@ -46,9 +46,9 @@ std::vector<Granule> Granules::collect(std::size_t bytes) {
 }
 
 bool Granules::pop(std::size_t size, std::vector<Granule>* into) {
-  std::vector<Handle>& list = free_[size];
+  std::vector<Granule>& list = free_[size];
   if (list.empty()) return false;
-  into->push_back({list.back(), size});
+  into->push_back(list.back());
   list.pop_back();
   unused_ -= size;
   used_ += size;
@@ -59,7 +59,7 @@ bool Granules::pop(std::size_t size, std::vector<Granule>* into) {
 bool Granules::substitute(std::size_t size, std::vector<Granule>* into) {
   std::size_t smaller = 0;
   for (const auto& list : free_) {
-    if (list.first < size) smaller += list.first * list.second.size();
+    if (list.first < size) smaller += list.first * list.second.size();  // none of those without a home
   }
   if (smaller < size) return false;
   // Every size divides the larger ones, so taking the largest first never leaves
@@ -76,25 +76,67 @@ void Granules::make(std::size_t size, std::vector<Granule>* into) {
   while (budget_ != 0 && held() + size > budget_) {
     if (!releaseOne()) throw Failure(Code::failed, "cannot give unused memory back: " + driver_.lastError());
   }
-  Granule g{0, size};
+  Granule g{0, size, 0};
   Code code = driver_.create(&g.handle, size);
   while (code == Code::noMemory && releaseOne()) code = driver_.create(&g.handle, size);
   check(driver_, code, "get memory from the device");
+  if (code = settle(&g); code != Code::ok) {
+    const std::string why = driver_.lastError();
+    // A granule that cannot be given back either is kept, without a home: nobody
+    // can use it, but it is counted.
+    if (!release(&g)) {
+      free_[0].push_back(g);
+      unused_ += size;
+    }
+    throw Failure(code, "cannot map new device memory: " + why);
+  }
   into->push_back(g);
   used_ += size;
+}
+
+// settle gives a granule its home.
+Code Granules::settle(Granule* granule) {
+  Code code = driver_.reserve(&granule->home, granule->bytes);
+  if (code != Code::ok) {
+    granule->home = 0;
+    return code;
+  }
+  code = driver_.map(granule->home, granule->bytes, granule->handle);
+  if (code != Code::ok) {
+    // Addresses that the driver does not take back are lost, but they are no memory.
+    (void)driver_.unreserve(granule->home, granule->bytes);
+    granule->home = 0;
+    return code;
+  }
+  return driver_.allow(granule->home, granule->bytes);
+}
+
+// release gives a granule back to the driver. After a failure it is as far as it
+// came: without a home it is of no use but to be released.
+bool Granules::release(Granule* granule) {
+  if (granule->home != 0) {
+    if (driver_.unmap(granule->home, granule->bytes) != Code::ok) return false;
+    (void)driver_.unreserve(granule->home, granule->bytes);
+    granule->home = 0;
+  }
+  return driver_.release(granule->handle) == Code::ok;
 }
 
 // releaseOne gives the largest unused granule back. False: there is none that the
 // driver takes.
 bool Granules::releaseOne() {
-  for (std::size_t size : sizes_) {
-    std::vector<Handle>& list = free_[size];
-    while (!list.empty()) {
-      if (driver_.release(list.back()) != Code::ok) break;  // still ours, and still counted
-      list.pop_back();
-      unused_ -= size;
+  if (unused_ == 0 || !unmapAll_()) return false;
+  for (auto list = free_.rbegin(); list != free_.rend(); ++list) {
+    if (list->second.empty()) continue;
+    const Granule granule = list->second.back();
+    list->second.pop_back();
+    Granule rest = granule;
+    if (release(&rest)) {
+      unused_ -= granule.bytes;
       return true;
     }
+    // Still ours, and still counted.
+    free_[rest.home != 0 ? list->first : 0].push_back(rest);
   }
   return false;
 }
@@ -102,7 +144,7 @@ bool Granules::releaseOne() {
 void Granules::give(const std::vector<Granule>& granules) noexcept {
   std::lock_guard<std::mutex> lock(mutex_);
   for (const Granule& g : granules) {
-    free_[g.bytes].push_back(g.handle);
+    free_[g.bytes].push_back(g);
     used_ -= g.bytes;
     unused_ += g.bytes;
   }

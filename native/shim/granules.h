@@ -1,6 +1,7 @@
 // Physical memory of a device, in granules of a few sizes.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <mutex>
 #include <vector>
@@ -9,9 +10,12 @@
 
 namespace gpushim {
 
+// Granule is a piece of physical memory. It is always accessible at its home,
+// whatever else it is mapped to.
 struct Granule {
   Handle handle = 0;
   std::size_t bytes = 0;
+  Address home = 0;
 };
 
 // Granules is the pool of a device's granules, under a budget. It also counts
@@ -24,7 +28,9 @@ struct Granule {
 class Granules {
  public:
   // sizes in bytes, descending, each a multiple of the next. budget 0: no limit.
-  Granules(Driver& driver, std::vector<std::size_t> sizes, std::size_t budget);
+  // unmapAll is called before a granule goes back to the driver, which gets memory
+  // back only once it is mapped nowhere; false: that was not possible.
+  Granules(Driver& driver, std::vector<std::size_t> sizes, std::size_t budget, std::function<bool()> unmapAll);
   // Gives back what is unused, which all of it should be by then.
   ~Granules();
   Granules(const Granules&) = delete;
@@ -53,6 +59,8 @@ class Granules {
   bool pop(std::size_t size, std::vector<Granule>* into);
   bool substitute(std::size_t size, std::vector<Granule>* into);
   void make(std::size_t size, std::vector<Granule>* into);
+  Code settle(Granule* granule);
+  bool release(Granule* granule);
   bool releaseOne();
   std::size_t held() const { return used_ + unused_; }
   void requireRoom(std::size_t bytes) const;
@@ -60,11 +68,12 @@ class Granules {
   Driver& driver_;
   const std::vector<std::size_t> sizes_;
   const std::size_t budget_;
+  const std::function<bool()> unmapAll_;
 
   // Held across the driver's create and release: they take the driver's own lock
   // anyway, and the budget is exact this way.
   mutable std::mutex mutex_;
-  std::map<std::size_t, std::vector<Handle>> free_;
+  std::map<std::size_t, std::vector<Granule>> free_;
   std::size_t used_ = 0, unused_ = 0;
 };
 

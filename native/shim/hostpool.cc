@@ -34,6 +34,31 @@ std::size_t HostPool::used() const {
   return used_;
 }
 
+void HostPool::pin(Driver& driver, void* memory, std::size_t bytes) {
+  if (memory == nullptr || bytes == 0) throw Failure(Code::failed, "there is no memory to be pinned");
+  check(driver, driver.pinHost(memory, bytes), "pin the caller's memory");
+  std::unique_lock<std::shared_mutex> lock(pinsLock_);
+  pins_[static_cast<const char*>(memory)] = bytes;
+}
+
+void HostPool::unpin(Driver& driver, void* memory) {
+  {
+    std::unique_lock<std::shared_mutex> lock(pinsLock_);
+    if (pins_.erase(static_cast<const char*>(memory)) == 0) throw Failure(Code::failed, "it is not pinned");
+  }
+  check(driver, driver.unpinHost(memory), "unpin the caller's memory");
+}
+
+bool HostPool::pinned(const void* memory, std::size_t bytes) const {
+  const char* begin = static_cast<const char*>(memory);
+  std::shared_lock<std::shared_mutex> lock(pinsLock_);
+  auto it = pins_.upper_bound(begin);
+  if (it == pins_.begin()) return false;
+  --it;
+  const std::size_t at = std::size_t(begin - it->first);
+  return at <= it->second && bytes <= it->second - at;
+}
+
 Pinned& Pinned::operator=(Pinned&& other) noexcept {
   if (this == &other) return *this;
   reset();

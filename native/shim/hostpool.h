@@ -1,7 +1,9 @@
-// Pinned host memory under a budget.
+// Pinned host memory: what models take, under a budget, and what callers have.
 #pragma once
 
+#include <map>
 #include <mutex>
+#include <shared_mutex>
 
 #include "driver.h"
 
@@ -18,10 +20,20 @@ class HostPool {
   void deallocate(Driver& driver, void* memory, std::size_t bytes) noexcept;
   std::size_t used() const;
 
+  // Pins a caller's memory for all devices, beside the budget. Throws Failure.
+  void pin(Driver& driver, void* memory, std::size_t bytes);
+  // No run may be using it. It counts as not pinned, whatever the driver says.
+  void unpin(Driver& driver, void* memory);
+  // Whether all of these bytes are in one piece that a caller has pinned.
+  bool pinned(const void* memory, std::size_t bytes) const;
+
  private:
   const std::size_t budget_;
   mutable std::mutex mutex_;
   std::size_t used_ = 0;
+
+  mutable std::shared_mutex pinsLock_;
+  std::map<const char*, std::size_t> pins_;  // begin -> bytes
 };
 
 // Pinned is memory from a pool for the length of its life.

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "warmup.h"
+
 namespace gpushim {
 
 Placement::Placement(Device& device)
-    : device_(device), driver_(device.driver()), copied_(device.driver()), ran_(device.driver()) {}
+    : device_(device), driver_(device.driver()), copied_(device.driver()) {}
 
 Placement::~Placement() {
   (void)driver_.enter();
@@ -64,9 +66,12 @@ void Placement::build(const std::string& plan) {
       Recorder recorder(device_, &prepared);
       program_->prepare();
     }
-    const std::size_t after = outside();
     describe();
     device_.prepare(program_->scratchBytes(), spec_.inputBytes + spec_.outputBytes);
+    dirty_ = true;
+    warmUp(device_, *program_);
+    dirty_ = false;
+    const std::size_t after = outside();
     account(deserialized, prepared, after > before ? after - before : 0);
   } catch (...) {
     broken_ = true;
@@ -90,6 +95,7 @@ void Placement::describe() {
   outShapes_.resize(spec_.outputs.size());
   outAt_.resize(spec_.outputs.size());
   outAddresses_.resize(spec_.outputs.size());
+  outStaged_.resize(spec_.outputs.size());
   described_ = true;
 }
 
@@ -107,13 +113,10 @@ void Placement::capture(const Recording& recording) {
   if (bytes == 0) return;
   image_ = Pinned(device_.host(), driver_, bytes);
   check(driver_, driver_.waitAll(), "wait for the weights");
-  const Stream stream = device_.copyStream();
+  const Stream stream = device_.buildStream();
   dirty_ = true;
-  {
-    std::lock_guard<std::mutex> lane(device_.copyLane());
-    for (const Weight& w : weights_) {
-      check(driver_, driver_.copyOut(image_.data() + w.at, w.range->base, w.range->bytes, stream), "copy the weights");
-    }
+  for (const Weight& w : weights_) {
+    check(driver_, driver_.copyOut(image_.data() + w.at, w.range->base, w.range->bytes, stream), "copy the weights");
   }
   check(driver_, driver_.waitStream(stream), "copy the weights");
   dirty_ = false;
@@ -156,13 +159,13 @@ void Placement::settle() {
 
 void Placement::swapIn() {
   settle();
-  unmapWeights();  // what an eviction or a load that failed could not give back
+  unmapWeights();  // what a load that failed could not give back
   try {
     for (const Weight& w : weights_) device_.arena().back(*w.range, w.range->bytes);
     copyWeights();
   } catch (...) {
     // Copies that were begun end before what they write to goes.
-    if (driver_.waitStream(device_.copyStream()) == Code::ok) {
+    if (driver_.waitStream(device_.transfers().stream()) == Code::ok) {
       dirty_ = false;
       (void)unmapAll();
     }
@@ -170,45 +173,40 @@ void Placement::swapIn() {
   }
 }
 
-// copyWeights begins to copy as soon as there is something to copy to, and maps
-// the rest meanwhile.
+// copyWeights copies to the homes of the granules, which are accessible already,
+// and maps them to the addresses of the weights while the copy is under way.
 void Placement::copyWeights() {
-  if (weights_.empty()) return;
-  Arena& arena = device_.arena();
-  arena.mapNext(*weights_[0].range);  // before it is this model's turn
-  dirty_ = true;
-  {
-    std::lock_guard<std::mutex> lane(device_.copyLane());
-    for (const Weight& w : weights_) {
-      const std::size_t first = copyPart(w, 0);
-      arena.mapRest(*w.range);
-      copyPart(w, first);
+  std::vector<Transfers::Piece> pieces;
+  for (const Weight& w : weights_) {
+    std::size_t at = 0;
+    for (const Granule& g : w.range->granules) {
+      const std::size_t n = std::min(g.bytes, w.range->bytes - at);
+      pieces.push_back({g.home, image_.data() + w.at + at, n});
+      at += n;
     }
-    check(driver_, driver_.record(copied_.get(), device_.copyStream()), "record an event");
   }
-  check(driver_, driver_.wait(copied_.get()), "copy the weights");
+  if (pieces.empty()) return;
+  dirty_ = true;
+  Transfers::Ticket ticket(device_.transfers(), pieces, copied_.get());
+  Arena& arena = device_.arena();
+  for (const Weight& w : weights_) arena.map(*w.range);
+  while (!ticket.isDone() && arena.unmapRetired()) {
+  }
+  ticket.wait();
   dirty_ = false;
-}
-
-// copyPart copies what can be copied from begin on, and returns where that ends.
-std::size_t Placement::copyPart(const Weight& w, std::size_t begin) {
-  const std::size_t end = std::min(w.range->open, w.range->bytes);
-  if (end <= begin) return begin;
-  check(driver_,
-        driver_.copyIn(w.range->base + begin, image_.data() + w.at + begin, end - begin, device_.copyStream()),
-        "copy the weights");
-  return end;
 }
 
 void Placement::evict() {
   loaded_ = false;  // whatever happens, it cannot run
   check(driver_, driver_.enter(), "use the device");
-  check(driver_, driver_.wait(ran_.get()), "wait for the last run");
   settle();
-  if (device_.arena().remaps()) {
-    unmapWeights();
-  } else {
+  if (!device_.arena().remaps()) {
     program_.reset();
+    return;
+  }
+  if (program_) program_->rest();
+  for (const Weight& w : weights_) {
+    if (!w.range->granules.empty()) device_.arena().retire(*w.range);
   }
 }
 

@@ -14,8 +14,10 @@ namespace gpushim {
 // cost and spec.
 //
 //   load     the first time: deserialize, and copy the weights to pinned host
-//            memory; later: map, and one copy back to the same addresses
-//   evict    wait for the last run, unmap; nothing is copied
+//            memory; later: copy them to granules, at the homes of these, and map
+//            the granules to the addresses that the program knows meanwhile
+//   evict    give the granules back; nothing is copied, and unmapping them waits
+//            for the next load, of any model, that has nothing better to do
 //
 // Where memory cannot be remapped, load deserializes each time and evict drops
 // everything but the plan.
@@ -50,7 +52,6 @@ class Placement {
   std::size_t outside();
   void swapIn();
   void copyWeights();
-  std::size_t copyPart(const Weight& w, std::size_t begin);
   void settle();
   void discard();
   void unmapWeights();
@@ -58,10 +59,12 @@ class Placement {
   void requireLoaded() const;
   void place(const gpushim_tensor* in, const gpushim_tensor* out);
   void enqueue(Slot& slot, const gpushim_tensor* in, const gpushim_tensor* out);
+  void sendInput(Slot& slot, const gpushim_tensor& in, std::size_t at, Address to);
+  void send(Address to, const char* from, std::size_t bytes, Stream stream);
 
   Device& device_;
   Driver& driver_;
-  OwnedEvent copied_, ran_;
+  OwnedEvent copied_;
   Pinned image_;  // the weights, in host memory
   std::vector<Weight> weights_;
   std::unique_ptr<Program> program_;
@@ -77,6 +80,7 @@ class Placement {
   std::vector<Shape> inShapes_, outShapes_;
   std::vector<std::size_t> inAt_, outAt_;
   std::vector<Address> inAddresses_, outAddresses_;
+  std::vector<char> outStaged_;  // whether an output takes the way over pinned memory
   std::size_t ioBytes_ = 0;
 };
 

@@ -29,6 +29,7 @@ struct TensorInfo {
 struct Spec {
   std::vector<TensorInfo> inputs, outputs;
   std::int64_t maxBatch = 0;    // largest first dimension; 0: not dynamic
+  std::vector<Shape> largest;   // of the inputs
   std::size_t inputBytes = 0;   // the most that all inputs take together
   std::size_t outputBytes = 0;  // likewise, where that is known before a run
 };
@@ -58,6 +59,8 @@ class Program {
   virtual void shapes(const Shape* inputs, Shape* outputs) = 0;
   // Puts a run into the stream.
   virtual void enqueue(const Address* inputs, const Address* outputs, Address scratch, Stream stream) = 0;
+  // The weights go away: gives back what only makes runs faster. None is going on.
+  virtual void rest() noexcept = 0;
 };
 
 // Loader deserializes for one device.

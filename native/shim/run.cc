@@ -57,7 +57,7 @@ void Placement::run(std::uint32_t number, const gpushim_tensor* in, const gpushi
   slot.dirty = dirty_ = true;
   try {
     enqueue(slot, in, out);
-    check(driver_, driver_.wait(ran_.get()), "run");
+    check(driver_, driver_.waitStream(slot.stream.get()), "run");
     slot.dirty = dirty_ = false;
   } catch (...) {
     // The buffers belong to the next run only once this one has left the stream.
@@ -65,9 +65,7 @@ void Placement::run(std::uint32_t number, const gpushim_tensor* in, const gpushi
     throw;
   }
   for (std::size_t i = 0; i < outAt_.size(); i++) {
-    if (out[i].data != nullptr && out[i].bytes > 0) {
-      std::memcpy(out[i].data, slot.staging.data() + outAt_[i], out[i].bytes);
-    }
+    if (outStaged_[i]) std::memcpy(out[i].data, slot.staging.data() + outAt_[i], out[i].bytes);
   }
 }
 
@@ -99,21 +97,39 @@ void Placement::place(const gpushim_tensor* in, const gpushim_tensor* out) {
 void Placement::enqueue(Slot& slot, const gpushim_tensor* in, const gpushim_tensor* out) {
   const Stream stream = slot.stream.get();
   const Address scratch = slot.scratch.fit(program_->scratchBytes());
-  for (std::size_t i = 0; i < inAt_.size(); i++) {
-    char* staged = slot.staging.data() + inAt_[i];
-    for (std::size_t done = 0; done < in[i].bytes; done += kPart) {
-      const std::size_t n = std::min<std::size_t>(kPart, in[i].bytes - done);
-      std::memcpy(staged + done, static_cast<const char*>(in[i].data) + done, n);
-      check(driver_, driver_.copyIn(inAddresses_[i] + done, staged + done, n, stream), "copy the inputs");
-    }
-  }
+  for (std::size_t i = 0; i < inAt_.size(); i++) sendInput(slot, in[i], inAt_[i], inAddresses_[i]);
   program_->enqueue(inAddresses_.data(), outAddresses_.data(), scratch, stream);
   for (std::size_t i = 0; i < outAt_.size(); i++) {
+    outStaged_[i] = false;
     if (out[i].data == nullptr || out[i].bytes == 0) continue;
-    check(driver_, driver_.copyOut(slot.staging.data() + outAt_[i], outAddresses_[i], out[i].bytes, stream),
-          "copy the outputs");
+    outStaged_[i] = !device_.host().pinned(out[i].data, out[i].bytes);
+    void* to = outStaged_[i] ? slot.staging.data() + outAt_[i] : out[i].data;
+    check(driver_, driver_.copyOut(to, outAddresses_[i], out[i].bytes, stream), "copy the outputs");
   }
-  check(driver_, driver_.record(ran_.get(), stream), "record an event");
+}
+
+// sendInput goes straight from the caller's memory where that is pinned, and in
+// parts through the slot's elsewhere.
+void Placement::sendInput(Slot& slot, const gpushim_tensor& in, std::size_t at, Address to) {
+  const char* from = static_cast<const char*>(in.data);
+  if (in.bytes > 0 && device_.host().pinned(from, in.bytes)) {
+    send(to, from, in.bytes, slot.stream.get());
+    return;
+  }
+  char* staged = slot.staging.data() + at;
+  for (std::size_t done = 0; done < in.bytes; done += kPart) {
+    const std::size_t n = std::min<std::size_t>(kPart, in.bytes - done);
+    std::memcpy(staged + done, from + done, n);
+    send(to + done, staged + done, n, slot.stream.get());
+  }
+}
+
+// send does not wait behind weights that are on their way to the device.
+void Placement::send(Address to, const char* from, std::size_t bytes, Stream stream) {
+  const bool even = (to | reinterpret_cast<std::uintptr_t>(from)) % 16 == 0;
+  const bool pull = even && driver_.pulls() && device_.transfers().busy();
+  check(driver_, pull ? driver_.pull(to, from, bytes, stream) : driver_.copyIn(to, from, bytes, stream),
+        "copy the inputs");
 }
 
 }  // namespace gpushim

@@ -153,13 +153,21 @@ int run(gpushim_model* model, uint32_t device, uint32_t slot, const gpushim_tens
   });
 }
 
+int pin(gpushim_engine* engine, void* memory, uint64_t bytes, gpushim_error* error) {
+  return guard(error, [&] { engine->host->pin(deviceOf(engine, 0).driver(), memory, bytes); });
+}
+
+int unpin(gpushim_engine* engine, void* memory, gpushim_error* error) {
+  return guard(error, [&] { engine->host->unpin(deviceOf(engine, 0).driver(), memory); });
+}
+
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) const gpushim_table* gpushim_get(uint32_t version) {
   static const gpushim_table table = {
       GPUSHIM_VERSION, gpushim::describeBackend(), openEngine,   closeEngine,  deviceCount, describeDevice, openModel,
       closeModel,      describeModel,              describeTensor, describeCost, load,        evict,          shapes,
-      run,
+      run,             pin,                        unpin,
   };
   return version == GPUSHIM_VERSION ? &table : nullptr;
 }

@@ -35,7 +35,9 @@ class CudaBackend : public Backend {
     return info;
   }
 
-  std::unique_ptr<Loader> loader(std::size_t, Memory& memory) override { return runtime_.loader(memory); }
+  std::unique_ptr<Loader> loader(std::size_t device, Memory& memory) override {
+    return runtime_.loader(*drivers_[device], memory);
+  }
 
  private:
   CudaLibrary cuda_;

@@ -4,6 +4,8 @@
 
 #include <cstdio>
 
+#include "pull.h"
+
 namespace gpushim {
 
 namespace {
@@ -74,13 +76,17 @@ CudaDriver::CudaDriver(const CudaLibrary& cuda, int ordinal) : cuda_(cuda) {
   // The attribute's name changed with CUDA 11; its number did not.
   remaps_ = attribute(static_cast<CUdevice_attribute>(102)) != 0;
   check(*this, came(cuda_.cuDevicePrimaryCtxRetain(&context_, device_)), "make a context");
+  if (enter() == Code::ok) loadPull();
   if (!remaps_) return;
   Code code = came(cuda_.cuMemGetAllocationGranularity(&granularity_, &physical_, CU_MEM_ALLOC_GRANULARITY_MINIMUM));
   if (code != Code::ok) (void)cuda_.cuDevicePrimaryCtxRelease(device_);
   check(*this, code, "ask for the granularity of device memory");
 }
 
-CudaDriver::~CudaDriver() { (void)cuda_.cuDevicePrimaryCtxRelease(device_); }
+CudaDriver::~CudaDriver() {
+  if (module_ != nullptr && enter() == Code::ok) (void)cuda_.cuModuleUnload(module_);
+  (void)cuda_.cuDevicePrimaryCtxRelease(device_);
+}
 
 int CudaDriver::attribute(CUdevice_attribute a) const {
   int value = 0;
@@ -167,6 +173,12 @@ Code CudaDriver::allocHost(void** memory, std::size_t bytes) {
 
 Code CudaDriver::freeHost(void* memory) { return came(cuda_.cuMemFreeHost(memory)); }
 
+Code CudaDriver::pinHost(void* memory, std::size_t bytes) {
+  return came(cuda_.cuMemHostRegister(memory, bytes, CU_MEMHOSTREGISTER_PORTABLE));
+}
+
+Code CudaDriver::unpinHost(void* memory) { return came(cuda_.cuMemHostUnregister(memory)); }
+
 // Streams do not wait for the default stream: nobody here uses it.
 Code CudaDriver::createStream(Stream* stream) {
   CUstream s = nullptr;
@@ -185,6 +197,29 @@ Code CudaDriver::copyOut(void* to, Address from, std::size_t bytes, Stream strea
   return came(cuda_.cuMemcpyDtoHAsync(to, from, bytes, static_cast<CUstream>(stream)));
 }
 
+// loadPull does without the kernel where it does not load, and where the device
+// does not use the host's addresses for host memory.
+void CudaDriver::loadPull() {
+  if (attribute(CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING) == 0) return;
+  if (attribute(CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM) == 0) return;
+  if (cuda_.cuModuleLoadData(&module_, kPullCode) != CUDA_SUCCESS) {
+    module_ = nullptr;
+    return;
+  }
+  if (cuda_.cuModuleGetFunction(&pull_, module_, "copy") != CUDA_SUCCESS) pull_ = nullptr;
+}
+
+Code CudaDriver::pull(Address to, const void* from, std::size_t bytes, Stream stream) {
+  std::uint64_t size = bytes;
+  void* parameters[] = {&to, &from, &size};
+  return came(cuda_.cuLaunchKernel(pull_, kPullBlocks, 1, 1, kPullThreads, 1, 1, 0, static_cast<CUstream>(stream),
+                                   parameters, nullptr));
+}
+
+Code CudaDriver::zero(Address at, std::size_t bytes, Stream stream) {
+  return came(cuda_.cuMemsetD8Async(at, 0, bytes, static_cast<CUstream>(stream)));
+}
+
 Code CudaDriver::createEvent(Event* event) {
   CUevent e = nullptr;
   const Code code = came(cuda_.cuEventCreate(&e, CU_EVENT_DISABLE_TIMING));
@@ -198,11 +233,37 @@ Code CudaDriver::record(Event event, Stream stream) {
   return came(cuda_.cuEventRecord(static_cast<CUevent>(event), static_cast<CUstream>(stream)));
 }
 
-Code CudaDriver::wait(Event event) { return came(cuda_.cuEventSynchronize(static_cast<CUevent>(event))); }
+Code CudaDriver::isDone(Event event, bool* done) {
+  const CUresult result = cuda_.cuEventQuery(static_cast<CUevent>(event));
+  *done = result == CUDA_SUCCESS;
+  return result == CUDA_ERROR_NOT_READY ? Code::ok : came(result);
+}
 
 Code CudaDriver::waitStream(Stream stream) { return came(cuda_.cuStreamSynchronize(static_cast<CUstream>(stream))); }
 
 Code CudaDriver::waitAll() { return came(cuda_.cuCtxSynchronize()); }
+
+Code CudaDriver::beginRecording(Stream stream) {
+  return came(cuda_.cuStreamBeginCapture(static_cast<CUstream>(stream), CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+}
+
+Code CudaDriver::endRecording(Stream stream, CUgraphExec* recording) {
+  CUgraph graph = nullptr;
+  if (Code code = came(cuda_.cuStreamEndCapture(static_cast<CUstream>(stream), &graph)); code != Code::ok) return code;
+#if CUDA_VERSION >= 12000
+  const Code code = came(cuda_.cuGraphInstantiate(recording, graph, 0));
+#else
+  const Code code = came(cuda_.cuGraphInstantiate(recording, graph, nullptr, nullptr, 0));
+#endif
+  (void)cuda_.cuGraphDestroy(graph);
+  return code;
+}
+
+Code CudaDriver::replay(CUgraphExec recording, Stream stream) {
+  return came(cuda_.cuGraphLaunch(recording, static_cast<CUstream>(stream)));
+}
+
+void CudaDriver::drop(CUgraphExec recording) { (void)came(cuda_.cuGraphExecDestroy(recording)); }
 
 Code CudaDriver::memory(std::size_t* free, std::size_t* total) { return came(cuda_.cuMemGetInfo(free, total)); }
 

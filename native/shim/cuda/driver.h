@@ -18,8 +18,10 @@ namespace gpushim {
   X(cuCtxSetCurrent) X(cuCtxSynchronize) X(cuMemGetInfo) X(cuMemAlloc) X(cuMemFree) X(cuMemHostAlloc)               \
   X(cuMemFreeHost) X(cuMemGetAllocationGranularity) X(cuMemAddressReserve) X(cuMemAddressFree) X(cuMemCreate)       \
   X(cuMemRelease) X(cuMemMap) X(cuMemUnmap) X(cuMemSetAccess) X(cuMemcpyHtoDAsync) X(cuMemcpyDtoHAsync)             \
-  X(cuStreamCreate) X(cuStreamDestroy) X(cuStreamSynchronize) X(cuEventCreate) X(cuEventDestroy) X(cuEventRecord)   \
-  X(cuEventSynchronize)
+  X(cuMemHostRegister) X(cuMemHostUnregister) X(cuMemsetD8Async) X(cuStreamCreate) X(cuStreamDestroy)               \
+  X(cuStreamSynchronize) X(cuEventCreate) X(cuEventDestroy) X(cuEventRecord) X(cuEventQuery)                        \
+  X(cuModuleLoadData) X(cuModuleUnload) X(cuModuleGetFunction) X(cuLaunchKernel) X(cuStreamBeginCapture)            \
+  X(cuStreamEndCapture) X(cuGraphInstantiate) X(cuGraphLaunch) X(cuGraphDestroy) X(cuGraphExecDestroy)
 
 class CudaLibrary {
  public:
@@ -57,19 +59,32 @@ class CudaDriver : public Driver {
   Code free(Address base) override;
   Code allocHost(void** memory, std::size_t bytes) override;
   Code freeHost(void* memory) override;
+  Code pinHost(void* memory, std::size_t bytes) override;
+  Code unpinHost(void* memory) override;
   Code createStream(Stream* stream) override;
   Code destroyStream(Stream stream) override;
   Code copyIn(Address to, const void* from, std::size_t bytes, Stream stream) override;
   Code copyOut(void* to, Address from, std::size_t bytes, Stream stream) override;
+  bool pulls() const override { return pull_ != nullptr; }
+  Code pull(Address to, const void* from, std::size_t bytes, Stream stream) override;
+  Code zero(Address at, std::size_t bytes, Stream stream) override;
   Code createEvent(Event* event) override;
   Code destroyEvent(Event event) override;
   Code record(Event event, Stream stream) override;
-  Code wait(Event event) override;
+  Code isDone(Event event, bool* done) override;
   Code waitStream(Stream stream) override;
   Code waitAll() override;
   Code memory(std::size_t* free, std::size_t* total) override;
 
+  // From begin to end, what this thread puts into the stream is not run but
+  // recorded; replay runs it, with one call.
+  [[nodiscard]] Code beginRecording(Stream stream);
+  [[nodiscard]] Code endRecording(Stream stream, CUgraphExec* recording);
+  [[nodiscard]] Code replay(CUgraphExec recording, Stream stream);
+  void drop(CUgraphExec recording);
+
  private:
+  void loadPull();
   int attribute(CUdevice_attribute a) const;
   Code came(CUresult result);
 
@@ -80,6 +95,8 @@ class CudaDriver : public Driver {
   CUmemAccessDesc access_{};
   bool remaps_ = false;
   std::size_t granularity_ = 0;
+  CUmodule module_ = nullptr;
+  CUfunction pull_ = nullptr;
   std::atomic<bool> lost_{false};
 };
 

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "compat.h"
+#include "recordings.h"
 
 namespace gpushim {
 
@@ -115,13 +116,15 @@ const Shape kUnknown{GPUSHIM_MAX_RANK + 1, {}};
 
 class TensorRTProgram final : public Program {
  public:
-  explicit TensorRTProgram(nvinfer1::ICudaEngine* engine) : engine_(engine) {}
+  TensorRTProgram(nvinfer1::ICudaEngine* engine, CudaDriver& driver, std::atomic<int>& recordings)
+      : engine_(engine), recordings_(driver, recordings) {}
 
   void prepare() override;
   const Spec& spec() const override { return spec_; }
   std::size_t scratchBytes() const override { return scratch_; }
   void shapes(const Shape* inputs, Shape* outputs) override;
   void enqueue(const Address* inputs, const Address* outputs, Address scratch, Stream stream) override;
+  void rest() noexcept override { recordings_.clear(); }
 
  private:
   void describe();
@@ -141,6 +144,8 @@ class TensorRTProgram final : public Program {
   std::vector<Shape> outShapes_;
   std::vector<void*> at_, set_;
   Address scratchAt_ = 0;
+  Recordings recordings_;
+  Recordings::Key key_;
 };
 
 void TensorRTProgram::prepare() {
@@ -183,6 +188,7 @@ void TensorRTProgram::describeProfile() {
     spec_.inputBytes += tensorBytes(spec_.inputs[i].type, most_[i]);
   }
   spec_.maxBatch = batch;
+  spec_.largest = most_;
   current_.assign(inputs_.size(), kUnknown);
   outShapes_.resize(outputs_.size());
   shapes(most_.data(), outShapes_.data());
@@ -229,17 +235,22 @@ void TensorRTProgram::takeShape(std::size_t input, const Shape& shape) {
 void TensorRTProgram::enqueue(const Address* inputs, const Address* outputs, Address scratch, Stream stream) {
   for (std::size_t i = 0; i < inputs_.size(); i++) at_[inputs_[i]] = reinterpret_cast<void*>(inputs[i]);
   for (std::size_t i = 0; i < outputs_.size(); i++) at_[outputs_[i]] = reinterpret_cast<void*>(outputs[i]);
-  if (scratchAt_ != scratch) setScratch(*context_, scratch, scratch_);
-  scratchAt_ = scratch;
+  key_.assign(1, std::int64_t(scratch));
+  for (const void* at : at_) key_.push_back(std::int64_t(at));
+  for (const Shape& s : current_) key_.insert(key_.end(), s.dims, s.dims + s.rank);
   forget();
-  if (!enqueueRun(*context_, ios_, at_, set_, static_cast<CUstream>(stream))) {
-    throw Failure(lastFailure == Code::ok ? Code::failed : lastFailure, "TensorRT cannot run it: " + lastMessage);
-  }
+  const bool done = recordings_.run(stream, key_, [&] {
+    if (scratchAt_ != scratch) setScratch(*context_, scratch, scratch_);
+    scratchAt_ = scratch;
+    return enqueueRun(*context_, ios_, at_, set_, static_cast<CUstream>(stream));
+  });
+  if (!done) throw Failure(lastFailure == Code::ok ? Code::failed : lastFailure, "TensorRT cannot run it: " + lastMessage);
 }
 
 class TensorRTLoader final : public Loader {
  public:
-  TensorRTLoader(nvinfer1::IRuntime* (*create)(void*, std::int32_t), Memory& memory) : allocator_(memory) {
+  TensorRTLoader(nvinfer1::IRuntime* (*create)(void*, std::int32_t), CudaDriver& driver, Memory& memory)
+      : driver_(driver), allocator_(memory) {
     runtime_.reset(create(static_cast<nvinfer1::ILogger*>(&logger_), NV_TENSORRT_VERSION));
     if (!runtime_) throw Failure(Code::unavailable, "TensorRT does not start: " + lastMessage);
     runtime_->setGpuAllocator(&allocator_);
@@ -252,12 +263,14 @@ class TensorRTLoader final : public Loader {
       throw Failure(lastFailure == Code::ok ? Code::badModel : lastFailure,
                     std::string(TensorRT::version()) + " does not take this plan: " + lastMessage);
     }
-    return std::make_unique<TensorRTProgram>(engine.release());
+    return std::make_unique<TensorRTProgram>(engine.release(), driver_, recordings_);
   }
 
  private:
+  CudaDriver& driver_;
   Logger logger_;
   Allocator allocator_;
+  std::atomic<int> recordings_{64};  // of all programs together, that there may be still
   std::unique_ptr<nvinfer1::IRuntime> runtime_;
 };
 
@@ -277,9 +290,9 @@ const char* TensorRT::version() {
   return "TensorRT " GPUSHIM_STRING(NV_TENSORRT_MAJOR) "." GPUSHIM_STRING(NV_TENSORRT_MINOR);
 }
 
-std::unique_ptr<Loader> TensorRT::loader(Memory& memory) const {
+std::unique_ptr<Loader> TensorRT::loader(CudaDriver& driver, Memory& memory) const {
   return std::make_unique<TensorRTLoader>(reinterpret_cast<nvinfer1::IRuntime* (*)(void*, std::int32_t)>(create_),
-                                          memory);
+                                          driver, memory);
 }
 
 }  // namespace gpushim

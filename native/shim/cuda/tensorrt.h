@@ -5,6 +5,7 @@
 #include <string>
 
 #include "../program.h"
+#include "driver.h"
 
 namespace gpushim {
 
@@ -16,8 +17,8 @@ class TensorRT {
 
   // The version that this was built for.
   static const char* version();
-  // A loader for the device whose context is current.
-  std::unique_ptr<Loader> loader(Memory& memory) const;
+  // A loader for the device, whose context is current.
+  std::unique_ptr<Loader> loader(CudaDriver& driver, Memory& memory) const;
 
  private:
   void* create_ = nullptr;

@@ -32,6 +32,14 @@ Code failWith(Code code, const char* call) {
   return code;
 }
 
+// fill writes one byte all over physical memory.
+void fill(int fd, std::size_t bytes, int value) {
+  void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (p == MAP_FAILED) misuse("the host cannot map");
+  std::memset(p, value, bytes);
+  munmap(p, bytes);
+}
+
 char* pointer(Address at) { return reinterpret_cast<char*>(at); }
 
 }  // namespace
@@ -116,7 +124,8 @@ Code DoubleDriver::create(Handle* handle, std::size_t bytes) {
   const int fd = memfd_create("device memory", MFD_CLOEXEC);
   if (fd < 0 || ftruncate(fd, off_t(bytes)) != 0) misuse("the host has no memory for the double");
   *handle = nextHandle_++;
-  physical_[*handle] = {fd, bytes, false};
+  physical_[*handle] = {fd, bytes, 0};
+  fill(fd, bytes, kPoisonNew);
   held_.physical += bytes;
   return Code::ok;
 }
@@ -126,7 +135,7 @@ Code DoubleDriver::release(Handle handle) {
   std::lock_guard<std::mutex> lock(mutex_);
   auto it = physical_.find(handle);
   must(it != physical_.end(), "unknown memory is released");
-  must(!it->second.mapped, "memory is released while it is mapped");
+  must(it->second.mappings == 0, "memory is released while it is mapped");
   close(it->second.fd);
   held_.physical -= it->second.bytes;
   physical_.erase(it);
@@ -138,7 +147,6 @@ Code DoubleDriver::map(Address at, std::size_t bytes, Handle handle) {
   std::lock_guard<std::mutex> lock(mutex_);
   auto it = physical_.find(handle);
   must(it != physical_.end() && it->second.bytes == bytes, "unknown memory is mapped");
-  must(!it->second.mapped, "memory is mapped twice");
   auto space = reservations_.upper_bound(at);
   must(space != reservations_.begin(), "mapped outside of what is reserved");
   --space;
@@ -147,9 +155,8 @@ Code DoubleDriver::map(Address at, std::size_t bytes, Handle handle) {
   for (const auto& m : mappings_) must(!overlap(m.first, m.second.bytes, at, bytes), "mapped over another mapping");
   void* p = mmap(pointer(at), bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, it->second.fd, 0);
   if (p == MAP_FAILED) misuse("the host cannot map");
-  std::memset(p, kPoisonNew, bytes);
   mprotect(p, bytes, PROT_NONE);
-  it->second.mapped = true;
+  it->second.mappings++;
   mappings_[at] = {bytes, handle, false};
   return Code::ok;
 }
@@ -176,9 +183,8 @@ Code DoubleDriver::unmap(Address at, std::size_t bytes) {
   must(it != mappings_.end() && it->second.handle != 0, "what is not mapped is unmapped");
   for (Address end = at + bytes; it != mappings_.end() && it->first < end;) {
     must(it->first + it->second.bytes <= end, "a part of a mapping is unmapped");
-    mprotect(pointer(it->first), it->second.bytes, PROT_READ | PROT_WRITE);
-    std::memset(pointer(it->first), kPoisonUnmapped, it->second.bytes);
-    physical_[it->second.handle].mapped = false;
+    Physical& memory = physical_[it->second.handle];
+    if (--memory.mappings == 0) fill(memory.fd, memory.bytes, kPoisonUnmapped);
     it = mappings_.erase(it);
   }
   void* p = mmap(pointer(at), bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
@@ -222,19 +228,45 @@ Code DoubleDriver::allocHost(void** memory, std::size_t bytes) {
   return Code::ok;
 }
 
-Code DoubleDriver::freeHost(void* memory) {
-  if (Code c = begin("freeHost"); c != Code::ok) return c;
-  std::lock_guard<std::mutex> lock(mutex_);
-  auto it = host_.find(static_cast<char*>(memory));
-  must(it != host_.end(), "what was never pinned is freed");
+// forget checks that no copy uses pinned memory, and strikes it out.
+void DoubleDriver::forget(std::map<char*, std::size_t>* from, void* memory) {
+  auto it = from->find(static_cast<char*>(memory));
+  must(it != from->end(), "what was never pinned is freed");
   for (const auto& q : queues_) {
     for (const Operation& o : q.second->operations) {
       must(o.host < it->first || o.host >= it->first + it->second, "pinned memory is freed while a copy uses it");
     }
   }
-  held_.host -= it->second;
-  std::free(it->first);
-  host_.erase(it);
+  from->erase(it);
+}
+
+Code DoubleDriver::freeHost(void* memory) {
+  if (Code c = begin("freeHost"); c != Code::ok) return c;
+  std::lock_guard<std::mutex> lock(mutex_);
+  const std::size_t bytes = host_[static_cast<char*>(memory)];
+  forget(&host_, memory);
+  held_.host -= bytes;
+  std::free(memory);
+  return Code::ok;
+}
+
+Code DoubleDriver::pinHost(void* memory, std::size_t bytes) {
+  if (Code c = begin("pinHost"); c != Code::ok) return c;
+  std::lock_guard<std::mutex> lock(mutex_);
+  const Address at = reinterpret_cast<Address>(memory);
+  for (const auto& p : pinned_) {
+    if (overlap(reinterpret_cast<Address>(p.first), p.second, at, bytes)) return failWith(Code::failed, "pinHost");
+  }
+  pinned_[static_cast<char*>(memory)] = bytes;
+  held_.pinned++;
+  return Code::ok;
+}
+
+Code DoubleDriver::unpinHost(void* memory) {
+  if (Code c = begin("unpinHost"); c != Code::ok) return c;
+  std::lock_guard<std::mutex> lock(mutex_);
+  forget(&pinned_, memory);
+  held_.pinned--;
   return Code::ok;
 }
 

@@ -1,8 +1,9 @@
 // A double of the CUDA driver that keeps device memory in host memory. It does
 // what the driver does, asynchronously and with real addresses, and it is strict
 // where the driver is silent: touching what is not mapped, unmapping what
-// something in flight touches, two streams writing to one place and copies from
-// memory that is not pinned end the program with a message.
+// something in flight touches, two streams writing to one place (at whatever
+// addresses they see it) and copies from memory that is not pinned end the program
+// with a message.
 #pragma once
 
 #include <condition_variable>
@@ -34,6 +35,14 @@ struct Touch {
   bool writes;
 };
 
+// Span is a part of physical memory that a Touch comes to.
+struct Span {
+  Handle handle;  // 0: plain memory
+  Address begin;  // in the physical memory; of plain memory the address
+  std::size_t bytes;
+  bool writes;
+};
+
 class DoubleDriver : public Driver {
  public:
   explicit DoubleDriver(DoubleOptions options);
@@ -44,8 +53,8 @@ class DoubleDriver : public Driver {
 
   // What is held, in bytes or pieces; all zero once everything was given back.
   struct Held {
-    std::size_t physical = 0, plain = 0, host = 0, reservations = 0, streams = 0, events = 0;
-    bool nothing() const { return physical + plain + host + reservations + streams + events == 0; }
+    std::size_t physical = 0, plain = 0, host = 0, pinned = 0, reservations = 0, streams = 0, events = 0;
+    bool nothing() const { return physical + plain + host + pinned + reservations + streams + events == 0; }
   };
   Held held() const;
   // Operations that are in the streams, running or waiting.
@@ -65,14 +74,19 @@ class DoubleDriver : public Driver {
   Code free(Address base) override;
   Code allocHost(void** memory, std::size_t bytes) override;
   Code freeHost(void* memory) override;
+  Code pinHost(void* memory, std::size_t bytes) override;
+  Code unpinHost(void* memory) override;
   Code createStream(Stream* stream) override;
   Code destroyStream(Stream stream) override;
   Code copyIn(Address to, const void* from, std::size_t bytes, Stream stream) override;
   Code copyOut(void* to, Address from, std::size_t bytes, Stream stream) override;
+  bool pulls() const override { return true; }
+  Code pull(Address to, const void* from, std::size_t bytes, Stream stream) override;
+  Code zero(Address at, std::size_t bytes, Stream stream) override;
   Code createEvent(Event* event) override;
   Code destroyEvent(Event event) override;
   Code record(Event event, Stream stream) override;
-  Code wait(Event event) override;
+  Code isDone(Event event, bool* done) override;
   Code waitStream(Stream stream) override;
   Code waitAll() override;
   Code memory(std::size_t* free, std::size_t* total) override;
@@ -81,7 +95,7 @@ class DoubleDriver : public Driver {
   struct Physical {
     int fd;
     std::size_t bytes;
-    bool mapped;
+    unsigned mappings;
   };
   struct Mapping {
     std::size_t bytes;
@@ -90,6 +104,7 @@ class DoubleDriver : public Driver {
   };
   struct Operation {
     std::vector<Touch> touches;
+    std::vector<Span> spans;     // what they come to, when the operation is put into its stream
     const char* host = nullptr;  // pinned memory of a copy
     std::size_t hostBytes = 0;
     std::function<void()> run;
@@ -107,11 +122,16 @@ class DoubleDriver : public Driver {
 
   Code begin(const char* call);
   Code put(Stream stream, Operation operation);
+  Code copy(Touch device, const void* host, std::function<void()> run, Stream stream);
+  void forget(std::map<char*, std::size_t>* from, void* memory);
+  std::vector<Span> spansOf(const std::vector<Touch>& touches) const;
+  bool pinned(const char* host, std::size_t bytes) const;
   void work(Queue* queue);
   void checkTouches(const Operation& operation) const;
   void checkRaces(const Queue* own, const Operation& operation) const;
   bool accessible(Address at, std::size_t bytes) const;
   void mustBeIdle(Address at, std::size_t bytes, const char* what) const;
+  bool passed(const Mark& mark) const { return mark.queue == nullptr || mark.queue->done >= mark.at; }
   std::size_t taken() const { return held_.physical + held_.plain; }
   std::size_t pageRound(std::size_t n) const;
 
@@ -124,7 +144,7 @@ class DoubleDriver : public Driver {
   std::map<Address, std::size_t> reservations_;
   std::map<Handle, Physical> physical_;
   std::map<Address, Mapping> mappings_;
-  std::map<char*, std::size_t> host_;
+  std::map<char*, std::size_t> host_, pinned_;  // our memory, and that of callers
   std::map<Queue*, std::unique_ptr<Queue>> queues_;
   std::map<Mark*, std::unique_ptr<Mark>> marks_;
 };

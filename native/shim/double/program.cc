@@ -36,6 +36,7 @@ class DoubleProgram : public Program {
   std::size_t scratchBytes() const override { return rows() * header_.outputs * sizeof(float); }
   void shapes(const Shape* inputs, Shape* outputs) override;
   void enqueue(const Address* inputs, const Address* outputs, Address scratch, Stream stream) override;
+  void rest() noexcept override {}
 
  private:
   std::size_t rows() const { return std::max<std::size_t>(1, header_.maxBatch); }
@@ -70,6 +71,8 @@ DoubleProgram::DoubleProgram(DoubleDriver& driver, Memory& memory, const PlanHea
   spec_.outputs = {tensor(scale() ? "output" : "y", header.maxBatch, header.outputs)};
   if (!scale()) spec_.outputs.push_back(tensor("total", header.maxBatch, 1));
   spec_.maxBatch = header.maxBatch;
+  spec_.largest = {spec_.inputs[0].shape};
+  if (header.maxBatch > 0) spec_.largest[0].dims[0] = header.maxBatch;
   spec_.inputBytes = rows() * header.inputs * sizeof(float);
   spec_.outputBytes = rows() * (header.outputs + 1) * sizeof(float);
   const std::size_t each = (header.weights + header.blocks - 1) / header.blocks;

@@ -1,4 +1,5 @@
 // The double's streams and events: a thread for each stream.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -83,6 +84,7 @@ Code DoubleDriver::put(Stream stream, Operation operation) {
   auto it = queues_.find(static_cast<Queue*>(stream));
   if (it == queues_.end()) misuse("something is put into an unknown stream");
   checkTouches(operation);
+  operation.spans = spansOf(operation.touches);
   checkRaces(it->first, operation);
   it->second->operations.push_back(std::move(operation));
   it->second->put++;
@@ -95,12 +97,31 @@ void DoubleDriver::checkTouches(const Operation& operation) const {
     if (!accessible(t.at, t.bytes)) misuse("an operation touches memory that is not mapped");
   }
   if (operation.hostBytes == 0) return;
-  auto it = host_.upper_bound(const_cast<char*>(operation.host));
-  if (it == host_.begin()) misuse("a copy uses host memory that is not pinned");
-  --it;
-  if (operation.host + operation.hostBytes > it->first + it->second) {
-    misuse("a copy uses host memory that is not pinned");
+  if (!pinned(operation.host, operation.hostBytes)) misuse("a copy uses host memory that is not pinned");
+}
+
+bool DoubleDriver::pinned(const char* host, std::size_t bytes) const {
+  for (const auto* all : {&host_, &pinned_}) {
+    auto it = all->upper_bound(const_cast<char*>(host));
+    if (it == all->begin()) continue;
+    --it;
+    if (host + bytes <= it->first + it->second) return true;
   }
+  return false;
+}
+
+// spansOf finds the physical memory that is mapped where an operation touches.
+std::vector<Span> DoubleDriver::spansOf(const std::vector<Touch>& touches) const {
+  std::vector<Span> spans;
+  for (const Touch& t : touches) {
+    for (Address at = t.at, end = t.at + t.bytes; at < end;) {
+      auto it = std::prev(mappings_.upper_bound(at));
+      const std::size_t n = std::min(end, it->first + it->second.bytes) - at;
+      spans.push_back({it->second.handle, it->second.handle == 0 ? at : at - it->first, n, t.writes});
+      at += n;
+    }
+  }
+  return spans;
 }
 
 // checkRaces looks for operations of other streams that would have to be ordered
@@ -109,9 +130,10 @@ void DoubleDriver::checkRaces(const Queue* own, const Operation& operation) cons
   for (const auto& q : queues_) {
     if (q.first == own) continue;
     for (const Operation& other : q.second->operations) {
-      for (const Touch& a : operation.touches) {
-        for (const Touch& b : other.touches) {
-          if ((a.writes || b.writes) && overlap(a.at, a.bytes, b.at, b.bytes)) misuse("two streams race for memory");
+      for (const Span& a : operation.spans) {
+        for (const Span& b : other.spans) {
+          const bool same = a.handle == b.handle && overlap(a.begin, a.bytes, b.begin, b.bytes);
+          if (same && (a.writes || b.writes)) misuse("two streams race for memory");
         }
       }
     }
@@ -147,23 +169,36 @@ Code DoubleDriver::launch(Stream stream, std::vector<Touch> touches, std::functi
   return put(stream, std::move(o));
 }
 
+Code DoubleDriver::copy(Touch device, const void* host, std::function<void()> run, Stream stream) {
+  Operation o;
+  o.touches = {device};
+  o.host = static_cast<const char*>(host);
+  o.hostBytes = device.bytes;
+  o.run = std::move(run);
+  return put(stream, std::move(o));
+}
+
 Code DoubleDriver::copyIn(Address to, const void* from, std::size_t bytes, Stream stream) {
   if (Code c = begin("copyIn"); c != Code::ok) return c;
-  Operation o;
-  o.touches = {{to, bytes, true}};
-  o.host = static_cast<const char*>(from);
-  o.hostBytes = bytes;
-  o.run = [=] { std::memcpy(reinterpret_cast<void*>(to), from, bytes); };
-  return put(stream, std::move(o));
+  return copy({to, bytes, true}, from, [=] { std::memcpy(reinterpret_cast<void*>(to), from, bytes); }, stream);
 }
 
 Code DoubleDriver::copyOut(void* to, Address from, std::size_t bytes, Stream stream) {
   if (Code c = begin("copyOut"); c != Code::ok) return c;
+  return copy({from, bytes, false}, to, [=] { std::memcpy(to, reinterpret_cast<const void*>(from), bytes); }, stream);
+}
+
+Code DoubleDriver::pull(Address to, const void* from, std::size_t bytes, Stream stream) {
+  if (Code c = begin("pull"); c != Code::ok) return c;
+  if ((to | reinterpret_cast<Address>(from)) % 16 != 0) misuse("odd addresses are pulled");
+  return copy({to, bytes, true}, from, [=] { std::memcpy(reinterpret_cast<void*>(to), from, bytes); }, stream);
+}
+
+Code DoubleDriver::zero(Address at, std::size_t bytes, Stream stream) {
+  if (Code c = begin("zero"); c != Code::ok) return c;
   Operation o;
-  o.touches = {{from, bytes, false}};
-  o.host = static_cast<const char*>(to);
-  o.hostBytes = bytes;
-  o.run = [=] { std::memcpy(to, reinterpret_cast<const void*>(from), bytes); };
+  o.touches = {{at, bytes, true}};
+  o.run = [=] { std::memset(reinterpret_cast<void*>(at), 0, bytes); };
   return put(stream, std::move(o));
 }
 
@@ -194,11 +229,10 @@ Code DoubleDriver::record(Event event, Stream stream) {
   return Code::ok;
 }
 
-Code DoubleDriver::wait(Event event) {
-  if (Code c = begin("wait"); c != Code::ok) return c;
-  std::unique_lock<std::mutex> lock(mutex_);
-  Mark* mark = static_cast<Mark*>(event);
-  changed_.wait(lock, [&] { return mark->queue == nullptr || mark->queue->done >= mark->at; });
+Code DoubleDriver::isDone(Event event, bool* done) {
+  if (Code c = begin("isDone"); c != Code::ok) return c;
+  std::lock_guard<std::mutex> lock(mutex_);
+  *done = passed(*static_cast<Mark*>(event));
   return Code::ok;
 }
 

@@ -51,9 +51,7 @@ TEST(Arena, ARangeKeepsItsAddress) {
   for (int i = 0; i < 3; i++) {
     arena.back(*range, range->bytes);
     EXPECT_EQ(range->mapped, 0u);
-    arena.mapNext(*range);
-    EXPECT_EQ(range->open, 8 * g);
-    arena.mapRest(*range);
+    arena.map(*range);
     EXPECT_EQ(range->open, 12 * g);
     EXPECT_EQ(range->base, base);
     std::memset(reinterpret_cast<void*>(base), i, range->bytes);
@@ -61,6 +59,67 @@ TEST(Arena, ARangeKeepsItsAddress) {
     EXPECT_EQ(arena.count().used, 0u);
   }
   arena.unreserve(std::move(range));
+}
+
+// What is written at the homes is seen in the range.
+TEST(Arena, HomesShowTheSame) {
+  DoubleDriver driver({});
+  Arena arena(driver, options(true));
+  auto range = arena.reserve(9 * g);
+  arena.back(*range, range->bytes);
+  for (const Granule& x : range->granules) std::memset(reinterpret_cast<void*>(x.home), int(x.bytes / g), x.bytes);
+  arena.map(*range);
+  EXPECT_EQ(reinterpret_cast<char*>(range->base)[8 * g - 1], 8);
+  EXPECT_EQ(reinterpret_cast<char*>(range->base)[8 * g], 1);
+  arena.unback(*range);
+  arena.unreserve(std::move(range));
+}
+
+TEST(Arena, RetiredMemoryIsUsedAtOnce) {
+  DoubleDriver driver({});
+  ArenaOptions o = options(true);
+  o.budget = 8 * g;
+  Arena arena(driver, o);
+  auto a = arena.reserve(8 * g), b = arena.reserve(8 * g), c = arena.reserve(g);
+  for (int i = 0; i < 3; i++) {
+    for (Range* r : {a.get(), b.get()}) {
+      arena.back(*r, r->bytes);
+      arena.map(*r);
+      std::memset(reinterpret_cast<void*>(r->base), i, r->bytes);
+      arena.retire(*r);
+      EXPECT_EQ(arena.count().used, 0u);
+    }
+  }
+  EXPECT_EQ(driver.held().physical, 8 * g);
+  // Another size: the memory goes back to the driver, so it is unmapped first.
+  arena.back(*c, g);
+  EXPECT_EQ(driver.held().physical, g);
+  EXPECT_FALSE(arena.unmapRetired());
+  arena.retire(*c);
+  for (auto* r : {&a, &b, &c}) {
+    arena.unback(**r);
+    arena.unreserve(std::move(*r));
+  }
+  EXPECT_EQ(arena.count().used, 0u);
+}
+
+TEST(Arena, WhatCannotBeUnmappedIsUnmappedLater) {
+  bool failing = false;
+  DoubleOptions d;
+  d.fault = [&](const char* call) { return failing && std::string(call) == "unmap" ? Code::failed : Code::ok; };
+  DoubleDriver driver(d);
+  {
+    Arena arena(driver, options(true));
+    const Address at = arena.allocate(8 * g, 256);
+    failing = true;
+    EXPECT_TRUE(arena.deallocate(at));
+    EXPECT_EQ(arena.count().used, 0u);
+    arena.trim();
+    EXPECT_EQ(driver.held().physical, 8 * g);
+    failing = false;
+    EXPECT_TRUE(arena.unmapRetired());
+  }
+  EXPECT_TRUE(driver.held().nothing());
 }
 
 TEST(Arena, ARangeGrowsWithoutMoving) {

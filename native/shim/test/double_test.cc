@@ -67,6 +67,33 @@ TEST_F(DoubleDeathTest, CopyFromMemoryThatIsNotPinned) {
 
 TEST_F(DoubleDeathTest, ReleaseWhileMapped) { EXPECT_DEATH((void)driver.release(handle), "while it is mapped"); }
 
+// One piece of memory at two addresses is still one.
+TEST_F(DoubleDeathTest, TwoStreamsRaceAtTwoAddresses) {
+  ASSERT_EQ(driver.map(base + 2 * g, g, handle), Code::ok);
+  ASSERT_EQ(driver.allow(base + 2 * g, g), Code::ok);
+  EXPECT_DEATH(
+      {
+        (void)busy(stream, base, false);
+        (void)busy(other, base + 2 * g, true);
+      },
+      "two streams race");
+}
+
+TEST_F(DoubleDeathTest, UnpinWhileACopyUsesIt) {
+  alignas(16) static char memory[64];
+  ASSERT_EQ(driver.pinHost(memory, sizeof memory), Code::ok);
+  EXPECT_EQ(driver.pinHost(memory + 32, 8), Code::failed) << "it overlaps";
+  EXPECT_DEATH(
+      {
+        (void)busy(stream, base, true);
+        (void)driver.copyIn(base, memory, sizeof memory, stream);
+        (void)driver.unpinHost(memory);
+      },
+      "while a copy uses it");
+  ASSERT_EQ(driver.unpinHost(memory), Code::ok);
+  EXPECT_DEATH((void)driver.copyIn(base, memory, sizeof memory, stream), "not pinned");
+}
+
 TEST_F(DoubleDeathTest, MapOverAMapping) {
   Handle second = 0;
   ASSERT_EQ(driver.create(&second, g), Code::ok);

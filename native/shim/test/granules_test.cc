@@ -6,6 +6,8 @@ namespace {
 constexpr std::size_t g = kGranularity;
 const std::vector<std::size_t> kSizes = {32 * g, 8 * g, g};
 
+bool nothingRetired() { return true; }
+
 std::size_t bytesOf(const std::vector<Granule>& granules) {
   std::size_t n = 0;
   for (const Granule& x : granules) n += x.bytes;
@@ -14,7 +16,7 @@ std::size_t bytesOf(const std::vector<Granule>& granules) {
 
 TEST(Granules, LargestFirst) {
   DoubleDriver driver({});
-  Granules pool(driver, kSizes, 0);
+  Granules pool(driver, kSizes, 0, nothingRetired);
   const auto got = pool.take((32 + 2 * 8 + 3) * g);
   std::vector<std::size_t> sizes;
   for (const Granule& x : got) sizes.push_back(x.bytes / g);
@@ -28,7 +30,7 @@ TEST(Granules, LargestFirst) {
 
 TEST(Granules, BudgetIsExact) {
   DoubleDriver driver({});
-  Granules pool(driver, kSizes, 40 * g);
+  Granules pool(driver, kSizes, 40 * g, nothingRetired);
   const auto first = pool.take(32 * g);
   EXPECT_EQ(codeOf([&] { pool.take(9 * g); }), Code::noMemory);
   EXPECT_EQ(codeOf([&] { pool.claim(8 * g + 1); }), Code::noMemory);
@@ -44,7 +46,7 @@ TEST(Granules, BudgetIsExact) {
 TEST(Granules, OtherSizes) {
   for (std::size_t first : {32 * g, 8 * g, g}) {
     DoubleDriver driver({});
-    Granules pool(driver, kSizes, 32 * g);
+    Granules pool(driver, kSizes, 32 * g, nothingRetired);
     std::vector<std::vector<Granule>> held;
     for (std::size_t n = 0; n < 32 * g; n += first) held.push_back(pool.take(first));
     for (auto& h : held) pool.give(h);
@@ -64,13 +66,36 @@ TEST(Granules, DriverIsShort) {
   DoubleOptions o;
   o.memory = 40 * g;
   DoubleDriver driver(o);
-  Granules pool(driver, kSizes, 0);
+  Granules pool(driver, kSizes, 0, nothingRetired);
   pool.give(pool.take(39 * g));  // 32 + 7
   const auto got = pool.take(3 * 8 * g);
   EXPECT_EQ(bytesOf(got), 24 * g) << "unused granules make room";
   EXPECT_EQ(codeOf([&] { pool.take(32 * g); }), Code::noMemory);
   EXPECT_EQ(pool.count().used, 24 * g) << "a failed take takes nothing";
   pool.give(got);
+}
+
+TEST(Granules, AccessibleAtHome) {
+  DoubleDriver driver({});
+  Granules pool(driver, kSizes, 0, nothingRetired);
+  const auto got = pool.take(9 * g);
+  for (const Granule& x : got) std::memset(reinterpret_cast<void*>(x.home), 1, x.bytes);
+  pool.give(got);
+}
+
+// The driver has memory back only when it is mapped nowhere.
+TEST(Granules, NothingIsReleasedWhileItIsMapped) {
+  DoubleDriver driver({});
+  bool unmapped = false;
+  Granules pool(driver, kSizes, 8 * g, [&] { return unmapped; });
+  pool.give(pool.take(8 * g));
+  EXPECT_EQ(codeOf([&] { pool.claim(g); }), Code::failed);
+  pool.trim();
+  EXPECT_EQ(driver.held().physical, 8 * g);
+  unmapped = true;
+  pool.claim(g);
+  EXPECT_EQ(driver.held().physical, 0u);
+  pool.unclaim(g);
 }
 
 TEST(Granules, FailuresLeaveALedgerThatIsTrue) {
@@ -80,7 +105,7 @@ TEST(Granules, FailuresLeaveALedgerThatIsTrue) {
   o.memory = 100 * g;
   o.fault = [&](const char*) { return random() % 5 == 0 ? Code::failed : Code::ok; };
   DoubleDriver driver(o);
-  Granules pool(driver, kSizes, 90 * g);
+  Granules pool(driver, kSizes, 90 * g, nothingRetired);
   std::vector<std::vector<Granule>> held;
   for (int i = 0; i < 3000; i++) {
     if (random() % 2 == 0 && !held.empty()) {
