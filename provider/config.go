@@ -43,6 +43,7 @@ type Limits struct {
 	Buffered    int64         // largest body that is read before it is sent on, 1 MiB
 	Budget      int64         // of memory for such bodies, 256 MiB
 	BodyTimeout time.Duration // for a client to send the next piece of a body, or to take one, 30 s
+	UpgradeIdle time.Duration // longest silence on an upgraded connection, 5 min
 }
 
 func (l Limits) withDefaults() Limits {
@@ -51,6 +52,7 @@ func (l Limits) withDefaults() Limits {
 		Buffered:    either(l.Buffered, 1<<20),
 		Budget:      either(l.Budget, 256<<20),
 		BodyTimeout: either(l.BodyTimeout, 30*time.Second),
+		UpgradeIdle: either(l.UpgradeIdle, 5*time.Minute),
 	}
 }
 
@@ -68,6 +70,7 @@ type Provider struct {
 	counts  *counts
 	metrics *metrics
 	bodies  *bodyPool
+	tunnels tunnels
 	handler http.Handler
 	// serving ends with Close.
 	serving context.Context

@@ -58,6 +58,8 @@ func (v *invocation) prepare(b *body, device string) {
 		Header: in,
 		Set:    v.fields[:],
 		Body:   b.bytes,
+
+		Upgrade: upstream.UpgradeOf(v.r),
 	}
 	if b.stream != nil {
 		v.request.Stream, v.request.Length, v.request.Interrupt = b.stream, b.length, b.stream.interrupt

@@ -19,6 +19,10 @@ const retryAfter = "1"
 // the replica breaks off, so does the connection to the client: half an answer
 // must not look like a whole one.
 func (v *invocation) respond(response *upstream.Response) {
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		v.tunnel(response)
+		return
+	}
 	h := v.w.Header()
 	upstream.StripHopByHop(response.Header)
 	for name, values := range response.Header {

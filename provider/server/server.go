@@ -122,6 +122,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.running.Wait()
 	for _, g := range s.generations {
+		err = errors.Join(err, g.provider.Drain(ctx))
 		g.stop()
 		g.dispatcher.Close()
 	}

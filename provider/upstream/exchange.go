@@ -100,15 +100,21 @@ func (x *exchange) receive() (*Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		if response.StatusCode >= 200 {
+		switch {
+		case response.StatusCode >= 200:
 			x.response = response
 			x.ended = response.ContentLength == 0
 			return &Response{Response: response, x: x}, nil
-		}
-		// 100 and 103 announce something; a switch of protocols was not asked for.
-		if response.StatusCode < 100 || response.StatusCode == http.StatusSwitchingProtocols {
+		case response.StatusCode == http.StatusSwitchingProtocols:
+			if err := x.request.switched(response); err != nil {
+				return nil, err
+			}
+			x.response = response
+			return &Response{Response: response, x: x}, nil
+		case response.StatusCode < 100:
 			return nil, fmt.Errorf("%w: it answered with status %d", ErrFailed, response.StatusCode)
 		}
+		// 100 and 103 announce something.
 	}
 }
 

@@ -22,6 +22,9 @@ type Request struct {
 	// Set has headers to send, by canonical name. An empty value only leaves the
 	// client's out.
 	Set []Field
+	// Upgrade is a protocol that the replica may switch to, see UpgradeOf; there is
+	// no body then.
+	Upgrade string
 
 	// Body is the whole body, or nothing if Stream is set.
 	Body []byte
@@ -116,6 +119,10 @@ func (r *Request) appendHead(b []byte, host string) []byte {
 		if r.Set[i].Value != "" {
 			b = appendField(b, r.Set[i].Name, r.Set[i].Value)
 		}
+	}
+	if r.Upgrade != "" {
+		b = append(b, "Connection: Upgrade\r\n"...)
+		b = appendField(b, "Upgrade", r.Upgrade)
 	}
 	return append(r.appendLength(b), "\r\n"...)
 }
