@@ -2,6 +2,7 @@ package provider
 
 import (
 	"sync"
+	"time"
 
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
 )
@@ -16,6 +17,7 @@ type invocations struct {
 	mu     sync.Mutex
 	byCode map[int]uint64
 	total  uint64
+	slo    *attainment // nil as long as no request has had an objective
 }
 
 func newCounts() *counts { return &counts{} }
@@ -36,6 +38,46 @@ func (n *invocations) add(status int) {
 	n.byCode[status]++
 	n.total++
 	n.mu.Unlock()
+}
+
+// addSLO counts what became of one objective.
+func (n *invocations) addSLO(now time.Time, o sloOutcome) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.slo == nil {
+		n.slo = &attainment{}
+	}
+	n.slo.add(now, o)
+}
+
+// slo is the attainment of id lately, nil if no request has had an objective.
+func (c *counts) slo(id runtime.ID, now time.Time) *sloReport {
+	v, ok := c.functions.Load(id)
+	if !ok {
+		return nil
+	}
+	n := v.(*invocations)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.slo == nil {
+		return nil
+	}
+	return newSLOReport(n.slo.lately(now))
+}
+
+// eachSLO calls f for every function with objectives and outcome.
+func (c *counts) eachSLO(f func(id runtime.ID, o sloOutcome, n uint64)) {
+	c.functions.Range(func(k, v any) bool {
+		n := v.(*invocations)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.slo != nil {
+			for o, count := range n.slo.total {
+				f(k.(runtime.ID), sloOutcome(o), count)
+			}
+		}
+		return true
+	})
 }
 
 // total is how often id was invoked.

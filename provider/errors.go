@@ -31,6 +31,9 @@ const statusClientGone = 499
 
 // httpStatus is the status that says err.
 func httpStatus(err error) int {
+	if _, late := tooLate(err); late {
+		return http.StatusServiceUnavailable
+	}
 	switch {
 	case errors.Is(err, runtime.ErrNotFound), errors.Is(err, dispatch.ErrUnknownFunction):
 		return http.StatusNotFound

@@ -5,8 +5,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/provider/dispatch"
 	"github.com/faas-gpu/faas-gpu/provider/function"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
 )
@@ -34,6 +36,7 @@ type functionReport struct {
 	Loads       int64         `json:"loads"`
 	Failures    int64         `json:"failures"`
 	Evictions   int64         `json:"evictions"`
+	SLO         *sloReport    `json:"slo,omitempty"` // once a request has had one
 	Models      []modelReport `json:"models"`
 }
 
@@ -62,20 +65,6 @@ func (p *Provider) gpu(w http.ResponseWriter, r *http.Request) {
 	report.table(w)
 }
 
-// explain answers GET /system/gpu/explain?function=NAME[.NAMESPACE].
-func (p *Provider) explain(w http.ResponseWriter, r *http.Request) {
-	id := parseName(r.URL.Query().Get("function"))
-	if err := checkID(id); err != nil {
-		p.fail(w, r, err)
-		return
-	}
-	if _, ok := p.cfg.Dispatcher.Lookup(id); !ok {
-		p.fail(w, r, notFound(id))
-		return
-	}
-	writeJSON(w, p.cfg.Dispatcher.Explain(id))
-}
-
 func wantsTable(r *http.Request) bool {
 	switch r.URL.Query().Get("format") {
 	case "table":
@@ -101,7 +90,7 @@ func (p *Provider) report() gpuReport {
 	for id, f := range p.cfg.Runtime.Snapshot().Functions {
 		described := p.describe(id, f)
 		functions = append(functions, described)
-		for _, ref := range revisions(id, f) {
+		for _, ref := range dispatch.Revisions(id, f) {
 			byFunction[ref] = described
 		}
 	}
@@ -131,7 +120,7 @@ func (p *Provider) describe(id runtime.ID, f *runtime.Function) *functionReport 
 	return &functionReport{
 		Name: id.Name, Namespace: id.Namespace,
 		Replicas: f.Desired, Available: function.ReadyReplicas(f), Problem: f.Problem,
-		Invocations: p.counts.total(id), Models: []modelReport{},
+		Invocations: p.counts.total(id), SLO: p.counts.slo(id, time.Now()), Models: []modelReport{},
 	}
 }
 

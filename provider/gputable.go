@@ -22,10 +22,10 @@ func (g gpuReport) table(out io.Writer) {
 				d.Running, d.Queued, size(n.Host.Used), size(n.Host.Budget))
 		}
 	}
-	fmt.Fprintln(w, "\nFUNCTION\tREADY\tINVOCATIONS\tHITS\tSWAPS\tLOADS\tFAILURES\tEVICTIONS\tMODEL\tBYTES\tWHERE")
+	fmt.Fprintln(w, "\nFUNCTION\tREADY\tINVOCATIONS\tHITS\tSWAPS\tLOADS\tFAILURES\tEVICTIONS\tSLO MET\tMODEL\tBYTES\tWHERE")
 	for _, f := range g.Functions {
-		head := fmt.Sprintf("%s.%s\t%d/%d\t%.0f\t%d\t%d\t%d\t%d\t%d", f.Name, f.Namespace, f.Available, f.Replicas,
-			f.Invocations, f.Hits, f.Swaps, f.Loads, f.Failures, f.Evictions)
+		head := fmt.Sprintf("%s.%s\t%d/%d\t%.0f\t%d\t%d\t%d\t%d\t%d\t%s", f.Name, f.Namespace, f.Available, f.Replicas,
+			f.Invocations, f.Hits, f.Swaps, f.Loads, f.Failures, f.Evictions, f.SLO)
 		if len(f.Models) == 0 {
 			fmt.Fprintf(w, "%s\t-\t-\t-\n", head)
 		}

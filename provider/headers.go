@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/provider/dispatch"
 	"github.com/faas-gpu/faas-gpu/provider/upstream"
 )
 
@@ -23,16 +24,16 @@ const (
 	maxFields = 8
 )
 
-// prepare makes the request to a replica that got the hint device.
-func (v *invocation) prepare(b *body, device string) {
+// prepare makes the request to a replica.
+func (v *invocation) prepare(b *body, lease *dispatch.Lease) {
 	in := v.r.Header
 	start := in.Get(headerStart)
 	if start == "" {
 		start = strconv.FormatInt(v.began.UnixNano(), 10)
 	}
-	slo := in.Get(api.HeaderSLO)
-	if slo == "" {
-		slo = v.function.Spec.GPU.SLO
+	slo := ""
+	if left := lease.Left(); left > 0 {
+		slo = left.String() // the next hop counts from its own arrival
 	}
 	fallback := in.Get(api.HeaderFallback)
 	if fallback == "" {
@@ -49,8 +50,8 @@ func (v *invocation) prepare(b *body, device string) {
 		{Name: headerForwardedHost, Value: host},
 		{Name: api.HeaderSLO, Value: slo},
 		{Name: api.HeaderFallback, Value: fallback},
-		{Name: api.HeaderDeviceHint, Value: device}, // a client's own goes no further
-		{Name: api.HeaderDeadline},                  // likewise
+		{Name: api.HeaderDeviceHint, Value: lease.Device}, // a client's own goes no further
+		{Name: api.HeaderDeadline},                        // likewise
 	}
 	v.request = upstream.Request{
 		Method: v.r.Method,
@@ -58,8 +59,6 @@ func (v *invocation) prepare(b *body, device string) {
 		Header: in,
 		Set:    v.fields[:],
 		Body:   b.bytes,
-
-		Upgrade: upstream.UpgradeOf(v.r),
 	}
 	if b.stream != nil {
 		v.request.Stream, v.request.Length, v.request.Interrupt = b.stream, b.length, b.stream.interrupt

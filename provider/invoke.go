@@ -23,6 +23,9 @@ type invocation struct {
 	callID   string
 	function *dispatch.Function
 	status   int // that was answered
+	want     dispatch.Want
+	slo      time.Duration // since began, 0 for none
+	refused  bool          // because of it
 	// wholeBody is set once the body was read; stream is one that is not read
 	// before it is sent on.
 	wholeBody bool
@@ -50,12 +53,17 @@ func (p *Provider) invoke(w http.ResponseWriter, r *http.Request) {
 	defer func() { // also of aborted ones
 		if v.status != statusPassedOn {
 			count.add(v.status)
+			v.countSLO(count)
 		}
 	}()
 	v.serve()
 }
 
 func (v *invocation) serve() {
+	if err := v.understand(); err != nil {
+		v.refuse(err)
+		return
+	}
 	b, err := v.p.readBody(v.w, v.r)
 	if err != nil {
 		v.refuse(err)
@@ -74,6 +82,8 @@ func (v *invocation) serve() {
 	}
 	defer lease.Done()
 	defer response.Close()
+	h := response.Header
+	lease.Answered(h.Get(api.HeaderCache), h.Get(api.HeaderDevice), h.Get(api.HeaderTiming))
 	v.respond(response)
 	if v.bodyToCome() {
 		// Nobody reads the stream any more, and the replica is free.
@@ -106,11 +116,12 @@ func (v *invocation) bodyToCome() bool {
 // of the request has reached the first.
 func (v *invocation) send(b *body) (dispatch.Lease, *upstream.Response, error) {
 	lease, err := v.acquire(b)
+	v.slo = lease.SLO()
 	if err != nil {
 		return lease, nil, err
 	}
 	for {
-		v.prepare(b, lease.Device)
+		v.prepare(b, &lease)
 		response, err := v.p.cfg.Upstream.Do(v.r.Context(), lease.Address, &v.request)
 		if err == nil {
 			return lease, response, nil
@@ -120,7 +131,7 @@ func (v *invocation) send(b *body) (dispatch.Lease, *upstream.Response, error) {
 			return lease, nil, err
 		}
 		v.p.cfg.Log.Warn("replica not reached", "function", v.function.Key, "replica", lease.Replica, "call_id", v.callID, "error", err)
-		if err := lease.Retry(v.r.Context(), v.function); err != nil {
+		if err := lease.Retry(v.r.Context()); err != nil {
 			return lease, nil, err
 		}
 	}
@@ -135,9 +146,5 @@ func (v *invocation) acquire(b *body) (dispatch.Lease, error) {
 		ctx, stop = watchClient(ctx)
 		defer stop()
 	}
-	model := v.target.model()
-	if model == "" {
-		model = v.function.Spec.GPU.Model
-	}
-	return v.p.cfg.Dispatcher.Acquire(ctx, v.function, model)
+	return v.p.cfg.Dispatcher.Acquire(ctx, v.function, v.want)
 }

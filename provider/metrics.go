@@ -73,6 +73,7 @@ type invocationCollector struct {
 	waiting     *prometheus.Desc
 	retries     *prometheus.Desc
 	wakes       *prometheus.Desc
+	slo         *prometheus.Desc
 }
 
 func newInvocationCollector(c *counts, d *dispatch.Dispatcher) *invocationCollector {
@@ -85,6 +86,7 @@ func newInvocationCollector(c *counts, d *dispatch.Dispatcher) *invocationCollec
 		waiting:     desc("queue_requests", "Requests that wait for a replica."),
 		retries:     desc("dispatch_retries_total", "Requests sent to another replica because one could not be reached."),
 		wakes:       desc("function_wakes_total", "Functions started by a request."),
+		slo:         desc("slo_requests_total", "Requests with an objective for their latency, by what became of it; those that failed or whose client left have missed it.", "function", "outcome"),
 	}
 }
 
@@ -94,12 +96,16 @@ func (c *invocationCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.waiting
 	ch <- c.retries
 	ch <- c.wakes
+	ch <- c.slo
 }
 
 // Collect implements prometheus.Collector.
 func (c *invocationCollector) Collect(ch chan<- prometheus.Metric) {
 	c.counts.each(func(id runtime.ID, status int, n uint64) {
 		ch <- prometheus.MustNewConstMetric(c.invocations, prometheus.CounterValue, float64(n), id.String(), strconv.Itoa(status))
+	})
+	c.counts.eachSLO(func(id runtime.ID, o sloOutcome, n uint64) {
+		ch <- prometheus.MustNewConstMetric(c.slo, prometheus.CounterValue, float64(n), id.String(), o.String())
 	})
 	s := c.dispatcher.Stats()
 	ch <- prometheus.MustNewConstMetric(c.waiting, prometheus.GaugeValue, float64(s.Waiting))

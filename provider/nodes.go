@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/provider/dispatch"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
 )
 
@@ -18,6 +19,15 @@ type NodeClient interface {
 	// WatchStatus calls f with each message of the status stream until it ends.
 	WatchStatus(ctx context.Context, f func(api.NodeStatus)) error
 	PutReferences(ctx context.Context, r api.References) error
+	// Prefetch asks for a model to be brought to a device, and does not wait.
+	Prefetch(ctx context.Context, p api.PrefetchRequest) error
+}
+
+// StatusReader is told what nodes report, one message after the other.
+type StatusReader interface {
+	Heard(address string, s api.NodeStatus)
+	// Lost is called when a node that was heard of can no longer be reached.
+	Lost(address string)
 }
 
 // Nodes watches cache managers and tells them which functions exist.
@@ -33,6 +43,7 @@ type node struct {
 	log       *slog.Logger
 	view      atomic.Pointer[NodeView]
 	connected chan struct{} // tells that a status stream has begun
+	prefetch  chan api.PrefetchRequest
 	// generation of the references sent last.
 	generation uint64
 }
@@ -41,7 +52,7 @@ type node struct {
 func NewNodes(clients map[string]NodeClient, log *slog.Logger) *Nodes {
 	ns := &Nodes{log: log}
 	for address, client := range clients {
-		n := &node{address: address, client: client, log: log.With("node_address", address), connected: make(chan struct{}, 1)}
+		n := &node{address: address, client: client, log: log.With("node_address", address), connected: make(chan struct{}, 1), prefetch: make(chan api.PrefetchRequest, mostPrefetches)}
 		n.view.Store(newNodeView(address))
 		ns.nodes = append(ns.nodes, n)
 	}
@@ -58,11 +69,33 @@ func (ns *Nodes) Views() []NodeView {
 	return views
 }
 
-// Run watches until ctx ends.
-func (ns *Nodes) Run(ctx context.Context, functions runtime.Observer) {
+// mostPrefetches is how many may wait to be sent to a node; more than that would
+// come too late to be of use.
+const mostPrefetches = 64
+
+// prefetchTimeout is how long a node may take to note a prefetch down.
+const prefetchTimeout = 5 * time.Second
+
+// Prefetch has the node at an address asked to bring a model to a device. It does
+// not wait, and it may not happen: the request that it is for brings the model,
+// too, a little later.
+func (ns *Nodes) Prefetch(address string, p api.PrefetchRequest) {
+	at, found := slices.BinarySearchFunc(ns.nodes, address, func(n *node, a string) int { return cmp.Compare(n.address, a) })
+	if !found {
+		return
+	}
+	select {
+	case ns.nodes[at].prefetch <- p:
+	default:
+	}
+}
+
+// Run watches until ctx ends, and tells reader what the nodes report.
+func (ns *Nodes) Run(ctx context.Context, functions runtime.Observer, reader StatusReader) {
 	var running sync.WaitGroup
 	for _, n := range ns.nodes {
-		running.Go(func() { n.watch(ctx) })
+		running.Go(func() { n.watch(ctx, reader) })
+		running.Go(func() { n.sendPrefetches(ctx) })
 		running.Go(func() { n.refer(ctx, functions) })
 	}
 	running.Wait()
@@ -75,12 +108,13 @@ const (
 )
 
 // watch follows the node's status, connecting again when it is cut off.
-func (n *node) watch(ctx context.Context) {
+func (n *node) watch(ctx context.Context, reader StatusReader) {
 	pause := firstPause
 	for ctx.Err() == nil {
 		fresh := true
 		err := n.client.WatchStatus(ctx, func(s api.NodeStatus) {
 			n.view.Store(n.view.Load().apply(s))
+			reader.Heard(n.address, s)
 			if fresh {
 				fresh, pause = false, firstPause
 				n.log.Info("cache manager connected", "node", s.Node, "epoch", s.Epoch)
@@ -99,8 +133,26 @@ func (n *node) watch(ctx context.Context) {
 		}
 		lost.Connected, lost.Problem = false, err.Error()
 		n.view.Store(&lost)
+		if !fresh {
+			reader.Lost(n.address)
+		}
 		sleep(ctx, pause)
 		pause = min(2*pause, lastPause)
+	}
+}
+
+func (n *node) sendPrefetches(ctx context.Context) {
+	for {
+		select {
+		case p := <-n.prefetch:
+			sending, cancel := context.WithTimeout(ctx, prefetchTimeout)
+			if err := n.client.Prefetch(sending, p); err != nil && ctx.Err() == nil {
+				n.log.Debug("model not fetched ahead", "digest", p.Digest, "device", p.Device, "error", err)
+			}
+			cancel()
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -145,20 +197,11 @@ func (n *node) put(ctx context.Context, at time.Time, refs []api.FunctionRef) er
 func references(s *runtime.Snapshot) []api.FunctionRef {
 	refs := make([]api.FunctionRef, 0, len(s.Functions))
 	for id, f := range s.Functions {
-		refs = append(refs, revisions(id, f)...)
+		refs = append(refs, dispatch.Revisions(id, f)...)
 	}
 	slices.SortFunc(refs, func(a, b api.FunctionRef) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
 	})
-	return refs
-}
-
-// revisions is what nodes know a function as.
-func revisions(id runtime.ID, f *runtime.Function) []api.FunctionRef {
-	refs := make([]api.FunctionRef, len(f.Revisions))
-	for i, revision := range f.Revisions {
-		refs[i] = api.FunctionRef{Namespace: id.Namespace, Name: id.Name, UID: revision}
-	}
 	return refs
 }
 

@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http/httptest"
 	"reflect"
@@ -26,6 +27,8 @@ type fakeNode struct {
 	refuse  error
 	refs    []api.References
 	streams int
+
+	prefetched []api.PrefetchRequest
 }
 
 func (n *fakeNode) WatchStatus(ctx context.Context, f func(api.NodeStatus)) error {
@@ -55,6 +58,28 @@ func (n *fakeNode) PutReferences(_ context.Context, r api.References) error {
 	return nil
 }
 
+func (n *fakeNode) Prefetch(_ context.Context, p api.PrefetchRequest) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.prefetched = append(n.prefetched, p)
+	return n.refuse
+}
+
+// heard is a StatusReader that writes down what it is told.
+type heard struct {
+	mu    sync.Mutex
+	nodes []string // NODE@GENERATION, or the address of one that was lost
+}
+
+func (h *heard) Heard(_ string, s api.NodeStatus) { h.note(fmt.Sprintf("%s@%d", s.Node, s.Generation)) }
+func (h *heard) Lost(address string)              { h.note(address) }
+
+func (h *heard) note(what string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.nodes = append(h.nodes, what)
+}
+
 // last is the set of references sent last.
 func (n *fakeNode) last() (api.References, int) {
 	n.mu.Lock()
@@ -76,7 +101,7 @@ func playNodes(t *testing.T, test func(t *testing.T, n *fakeNode, rt *fakeRuntim
 		nodes := NewNodes(map[string]NodeClient{"/run/oip.sock": n}, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
-		running.Go(func() { nodes.Run(ctx, rt) })
+		running.Go(func() { nodes.Run(ctx, rt, &heard{}) })
 		test(t, n, rt, nodes)
 		cancel()
 		running.Wait()

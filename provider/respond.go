@@ -12,8 +12,13 @@ import (
 	"github.com/faas-gpu/faas-gpu/provider/upstream"
 )
 
-// retryAfter is what a client that was refused is told to wait, in seconds.
-const retryAfter = "1"
+// retryAfter is what a client that was refused is told to wait, in whole seconds.
+func retryAfter(err error) string {
+	if late, ok := tooLate(err); ok {
+		return strconv.Itoa(int(max(time.Second, late.After+time.Second-1) / time.Second))
+	}
+	return "1"
+}
 
 // respond copies a replica's response to the client, each piece as it comes. If
 // the replica breaks off, so does the connection to the client: half an answer
@@ -97,6 +102,7 @@ func (v *invocation) copyBody(response *upstream.Response) error {
 // refuse answers an invocation that no function has answered.
 func (v *invocation) refuse(err error) {
 	v.status = httpStatus(err)
+	_, v.refused = tooLate(err)
 	if v.status == statusClientGone {
 		panic(http.ErrAbortHandler) // to return would be to answer 200
 	}
@@ -110,9 +116,9 @@ func (v *invocation) refuse(err error) {
 	h.Set(api.HeaderCallID, v.callID)
 	h.Set(headerDuration, strconv.FormatFloat(time.Since(v.began).Seconds(), 'f', 6, 64))
 	if v.status == http.StatusServiceUnavailable || v.status == http.StatusTooManyRequests {
-		h.Set("Retry-After", retryAfter)
+		h.Set("Retry-After", retryAfter(err))
 	}
-	if v.status >= http.StatusInternalServerError {
+	if v.status >= http.StatusInternalServerError && !v.refused {
 		v.p.cfg.Log.Warn("invocation failed", "function", v.target.id.String(), "status", v.status, "call_id", v.callID, "error", err)
 	}
 	http.Error(v.w, "function "+v.target.id.String()+": "+err.Error(), v.status)

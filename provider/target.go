@@ -40,14 +40,16 @@ func parseName(name string) runtime.ID {
 	return runtime.ID{Name: name, Namespace: function.DefaultNamespace}
 }
 
-// model is the name of the model that a request is about, "" if it does not say.
-func (t target) model() string {
+// model is the model that a request is about, and its version, "" where it does
+// not say.
+func (t target) model() (name, version string) {
 	rest, ok := strings.CutPrefix(t.path, "/v2/models/")
 	if !ok {
-		return ""
+		return "", ""
 	}
-	if slash := strings.IndexByte(rest, '/'); slash >= 0 {
-		rest = rest[:slash]
+	name, rest, _ = strings.Cut(rest, "/")
+	if rest, ok = strings.CutPrefix(rest, "versions/"); ok {
+		version, _, _ = strings.Cut(rest, "/")
 	}
-	return rest
+	return name, version
 }

@@ -11,18 +11,19 @@ package dispatch
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/provider/fleet"
 	"github.com/faas-gpu/faas-gpu/provider/function"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
 	"github.com/faas-gpu/faas-gpu/provider/sched"
 )
 
-// Why a request gets no replica.
+// Why a request gets no replica. A *TooLateError is another reason.
 var (
 	ErrUnknownFunction = errors.New("no such function")
 	ErrQueueFull       = errors.New("every replica is busy and the queue is full")
@@ -42,6 +43,12 @@ type Runtime interface {
 type Config struct {
 	Runtime   Runtime
 	Scheduler sched.Scheduler
+	// Fleet is what nodes report, for a scheduler that chooses devices; nil: nobody
+	// reports.
+	Fleet *fleet.Fleet
+	// Prefetch asks a node to bring a model to a device, and does not wait. It may
+	// be nil.
+	Prefetch func(address string, p api.PrefetchRequest)
 	// Wait is how long a request may wait for a replica.
 	Wait time.Duration
 	// WakeFromZero lets a request start a function that is scaled to zero.
@@ -63,6 +70,7 @@ type Dispatcher struct {
 
 	mu        sync.Mutex // guards what follows
 	scheduler sched.Scheduler
+	fleet     *fleet.Fleet
 	lastID    sched.RequestID
 	actions   []sched.Action // of the present Step
 	waiting   map[sched.RequestID]chan outcome
@@ -80,6 +88,8 @@ type Function struct {
 	Spec    function.Spec
 	Key     string // its name for the scheduler
 	runtime *runtime.Function
+	// revisions are what nodes know it as, the present one first.
+	revisions []api.FunctionRef
 }
 
 // Stats counts since the start; Waiting is now.
@@ -99,9 +109,16 @@ type outcome struct {
 // to date. Close ends it.
 func New(cfg Config) *Dispatcher {
 	ctx, cancel := context.WithCancel(context.Background())
+	if cfg.Fleet == nil {
+		cfg.Fleet = fleet.New(fleet.Config{})
+	}
+	if cfg.Prefetch == nil {
+		cfg.Prefetch = func(string, api.PrefetchRequest) {}
+	}
 	d := &Dispatcher{
 		cfg:       cfg,
 		scheduler: cfg.Scheduler,
+		fleet:     cfg.Fleet,
 		waiting:   make(map[sched.RequestID]chan outcome),
 		addresses: make(map[string]string),
 		waking:    make(map[string]bool),
@@ -152,11 +169,13 @@ func (d *Dispatcher) Lookup(id runtime.ID) (*Function, bool) {
 	return f, ok
 }
 
-// Explain says which replica a request of the function would get, and why.
-func (d *Dispatcher) Explain(id runtime.ID) sched.Explanation {
+// Explain says which replica and which device a request of f would get now, and
+// why. The model is the file's digest there.
+func (d *Dispatcher) Explain(f *Function, w Want) sched.Explanation {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.scheduler.Explain(time.Now(), sched.Request{Function: id.String()})
+	r := d.understood(f, w)
+	return d.scheduler.Explain(time.Now(), sched.Request{Function: f.Key, Model: r.model, SLO: r.slo})
 }
 
 // Stats counts what happened.
@@ -166,62 +185,6 @@ func (d *Dispatcher) Stats() Stats {
 	s := d.stats
 	s.Waiting = len(d.waiting)
 	return s
-}
-
-// Acquire waits for a replica to serve f. The caller ends the Lease with Done, or
-// changes it for another one with Retry. The error is ctx's or one of this
-// package's.
-func (d *Dispatcher) Acquire(ctx context.Context, f *Function, model string) (Lease, error) {
-	now := time.Now()
-	d.mu.Lock()
-	d.lastID++
-	id := d.lastID
-	return d.settle(ctx, f, now, sched.Event{Kind: sched.Arrive, Request: sched.Request{
-		ID: id, Function: f.Key, Model: model, Deadline: now.Add(d.cfg.Wait),
-	}}, id)
-}
-
-// settle takes an event in that request id waits for and returns what became of
-// the request. It is called with mu held and unlocks it.
-func (d *Dispatcher) settle(ctx context.Context, f *Function, now time.Time, e sched.Event, id sched.RequestID) (Lease, error) {
-	out, settled := d.step(now, e, id)
-	if settled {
-		d.mu.Unlock()
-		return out.lease, d.explainError(f, out.err)
-	}
-	result := make(chan outcome, 1)
-	d.waiting[id] = result
-	d.mu.Unlock()
-
-	timer := time.NewTimer(d.cfg.Wait)
-	defer timer.Stop()
-	var err error
-	select {
-	case out := <-result:
-		return out.lease, d.explainError(f, out.err)
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-timer.C:
-		err = d.explainError(f, ErrTimeout)
-	case <-d.retired:
-		err = ErrRetired
-	}
-	d.giveUp(id, result)
-	return Lease{}, err
-}
-
-// giveUp takes a request back that waits, or that has just been given a replica.
-func (d *Dispatcher) giveUp(id sched.RequestID, result <-chan outcome) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if _, waits := d.waiting[id]; waits {
-		delete(d.waiting, id)
-		d.step(time.Now(), sched.Event{Kind: sched.Cancel, ID: id}, 0)
-		return
-	}
-	if out := <-result; out.err == nil {
-		d.step(time.Now(), sched.Event{Kind: sched.Done, ID: id}, 0)
-	}
 }
 
 // step takes one event in and carries the actions out. What happens to request
@@ -238,9 +201,9 @@ func (d *Dispatcher) step(now time.Time, e sched.Event, mine sched.RequestID) (o
 			d.alarm(a)
 			continue
 		case sched.Dispatch:
-			o.lease = Lease{d: d, id: a.ID, Replica: a.Replica, Address: d.addresses[a.Replica], Device: a.Device}
+			o.lease = d.lease(now, a)
 		case sched.Refuse:
-			o.err = refusal(a.Reason)
+			o.err = refusal(a)
 		}
 		if a.ID == mine {
 			out, settled = o, true
@@ -250,30 +213,4 @@ func (d *Dispatcher) step(now time.Time, e sched.Event, mine sched.RequestID) (o
 		}
 	}
 	return out, settled
-}
-
-func refusal(why sched.Reason) error {
-	switch why {
-	case sched.QueueFull:
-		return ErrQueueFull
-	case sched.NoReplica:
-		return ErrNoReplica
-	case sched.Unreachable:
-		return ErrUnreachable
-	}
-	return ErrUnknownFunction
-}
-
-// explainError adds what the runtime says is wrong with f.
-func (d *Dispatcher) explainError(f *Function, err error) error {
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, ErrTimeout) {
-		err = fmt.Errorf("%w (%v)", err, d.cfg.Wait)
-	}
-	if now := d.cfg.Runtime.Snapshot().Functions[f.Spec.ID]; now != nil && now.Problem != "" {
-		return fmt.Errorf("%w: %s", err, now.Problem)
-	}
-	return err
 }

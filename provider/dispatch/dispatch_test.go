@@ -31,7 +31,8 @@ func TestFastPath(t *testing.T) {
 		}
 		first.Done()
 		first.Done() // twice is once
-		if e := d.Explain(digits); e.Chosen != "a" {
+		f, _ := d.Lookup(digits)
+		if e := d.Explain(f, Want{}); e.Chosen != "a" {
 			t.Errorf("explained as %+v", e)
 		}
 		second.Done()
@@ -200,14 +201,14 @@ func TestRetry(t *testing.T) {
 	play(t, func(t *testing.T, rt *fake, d *Dispatcher) {
 		rt.set(digits, readyReplicas("a", "b"))
 		f, _ := d.Lookup(digits)
-		l, _ := d.Acquire(t.Context(), f, "")
-		if err := l.Retry(t.Context(), f); err != nil || l.Replica != "b" {
+		l, _ := d.Acquire(t.Context(), f, Want{})
+		if err := l.Retry(t.Context()); err != nil || l.Replica != "b" {
 			t.Fatalf("got %+v, %v", l, err)
 		}
 		// Then a again, after a while; neither is ever reached.
 		began, err := time.Now(), error(nil)
 		for err == nil {
-			err = l.Retry(t.Context(), f)
+			err = l.Retry(t.Context())
 		}
 		if !errors.Is(err, ErrUnreachable) || time.Since(began) == 0 {
 			t.Errorf("got %v after %v", err, time.Since(began))
@@ -239,10 +240,9 @@ func TestRetire(t *testing.T) {
 		if l, err = acquire(t, d, t.Context()); err != nil || l.Replica != "a" {
 			t.Errorf("one that finds a replica got %+v, %v", l, err)
 		}
-		f, _ := d.Lookup(digits)
 		rt.set(digits, readyReplicas())
 		synctest.Wait()
-		if err := l.Retry(t.Context(), f); !errors.Is(err, ErrRetired) {
+		if err := l.Retry(t.Context()); !errors.Is(err, ErrRetired) {
 			t.Errorf("one that was not sent got %v", err)
 		}
 		if s := d.Stats(); s.Waiting != 0 {
@@ -302,7 +302,7 @@ func BenchmarkAcquireDone(b *testing.B) {
 	f, _ := d.Lookup(digits)
 	b.ReportAllocs()
 	for b.Loop() {
-		l, _ := d.Acquire(b.Context(), f, "")
+		l, _ := d.Acquire(b.Context(), f, Want{})
 		l.Done()
 	}
 }

@@ -123,7 +123,7 @@ func acquire(t *testing.T, d *Dispatcher, ctx context.Context) (Lease, error) {
 	if !ok {
 		t.Fatal("digits is unknown")
 	}
-	return d.Acquire(ctx, f, "")
+	return d.Acquire(ctx, f, Want{})
 }
 
 // later is acquire in the background.

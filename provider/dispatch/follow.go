@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/provider/function"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
 	"github.com/faas-gpu/faas-gpu/provider/sched"
@@ -55,13 +56,22 @@ func (d *Dispatcher) understand(id runtime.ID, f *runtime.Function, known *Funct
 		}
 		spec.ID = id
 	}
-	return &Function{Spec: spec, Key: id.String(), runtime: f}
+	return &Function{Spec: spec, Key: id.String(), runtime: f, revisions: Revisions(id, f)}
+}
+
+// Revisions is what nodes know a function as, the present revision first.
+func Revisions(id runtime.ID, f *runtime.Function) []api.FunctionRef {
+	refs := make([]api.FunctionRef, len(f.Revisions))
+	for i, revision := range f.Revisions {
+		refs[i] = api.FunctionRef{Namespace: id.Namespace, Name: id.Name, UID: revision}
+	}
+	return refs
 }
 
 // sameReplicas reports whether the scheduler would see no difference.
 func sameReplicas(a, b *Function) bool {
 	x, y := a.runtime.Replicas, b.runtime.Replicas
-	if len(x) != len(y) || a.runtime.UID != b.runtime.UID || a.Spec.MaxInFlight != b.Spec.MaxInFlight ||
+	if len(x) != len(y) || a.runtime.UID != b.runtime.UID || a.Spec.MaxInFlight != b.Spec.MaxInFlight || a.Spec.GPU.Policy != b.Spec.GPU.Policy ||
 		a.runtime.Desired != b.runtime.Desired {
 		return false
 	}
@@ -100,7 +110,7 @@ func (d *Dispatcher) setReplicas(before, f *Function) {
 	for id, address := range addresses {
 		d.addresses[id] = address
 	}
-	d.step(now, sched.Event{Kind: sched.Replicas, Function: f.Key, Replicas: replicas, Wakeable: wakeable}, 0)
+	d.step(now, sched.Event{Kind: sched.Replicas, Function: f.Key, Replicas: replicas, Wakeable: wakeable, Policy: f.Spec.GPU.Policy}, 0)
 }
 
 func (d *Dispatcher) remove(f *Function) {

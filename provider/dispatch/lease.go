@@ -4,17 +4,50 @@ import (
 	"context"
 	"time"
 
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/provider/fleet"
 	"github.com/faas-gpu/faas-gpu/provider/sched"
 )
 
 // Lease is the right to send one request to one replica. It ends with Done.
 type Lease struct {
-	d  *Dispatcher
-	id sched.RequestID
+	d       *Dispatcher
+	request request
+	sent    time.Time
+	device  string // as the scheduler knows it, "" for none
+	answer  fleet.Answer
 
 	Replica string // its ID
 	Address string // host:port
-	Device  string // a hint, "" for none
+	Device  string // a hint, as its node knows it; "" for none
+}
+
+// lease is what a Dispatch gives. What the device lacks is sent for. mu is held.
+func (d *Dispatcher) lease(now time.Time, a sched.Action) Lease {
+	l := Lease{d: d, sent: now, device: a.Device, Replica: a.Replica, Address: d.addresses[a.Replica]}
+	l.request.id = a.ID
+	if a.Device == "" {
+		return l
+	}
+	var node string
+	if node, l.Device = d.fleet.Locate(a.Device); a.Model != "" && node != "" {
+		d.cfg.Prefetch(node, api.PrefetchRequest{Digest: a.Model, Device: l.Device})
+	}
+	return l
+}
+
+// SLO is how soon after it began the request should be answered, 0 for no
+// objective.
+func (l *Lease) SLO() time.Duration { return l.request.slo }
+
+// Left is what is left of the SLO now: at least a moment, 0 if there is none.
+func (l *Lease) Left() time.Duration { return l.request.left(time.Now()) }
+
+// Answered notes what the headers of the answer tell of the model, for Done.
+func (l *Lease) Answered(cache, device, timing string) {
+	if l.device != "" && cache != "" {
+		l.answer = fleet.Answer{Cache: cache, Device: device, Timing: api.ParseTiming(timing)}
+	}
 }
 
 // Done ends the lease: the request has been answered, or has failed for good.
@@ -23,23 +56,27 @@ func (l *Lease) Done() {
 	if l.d == nil {
 		return
 	}
-	now := time.Now()
-	l.d.mu.Lock()
-	l.d.step(now, sched.Event{Kind: sched.Done, ID: l.id}, 0)
-	l.d.mu.Unlock()
+	d, now, a := l.d, time.Now(), l.answer
+	a.Given, a.Model, a.Took = l.device, l.request.model, now.Sub(l.sent)
 	l.d = nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.step(now, sched.Event{Kind: sched.Done, ID: l.request.id}, 0)
+	if a.Given != "" {
+		d.stepAll(now, d.fleet.Answered(a))
+	}
 }
 
 // Retry changes the lease for one of another replica, because this one could not
 // be reached and nothing of the request has been handled. If there is none, the
 // lease has ended and the error is as from Acquire.
-func (l *Lease) Retry(ctx context.Context, f *Function) error {
-	d, id := l.d, l.id
+func (l *Lease) Retry(ctx context.Context) error {
+	d, r := l.d, l.request
 	*l = Lease{}
 	now := time.Now()
 	d.mu.Lock()
 	d.stats.Retries++
-	next, err := d.settle(ctx, f, now, sched.Event{Kind: sched.Returned, ID: id}, id)
+	next, err := d.settle(ctx, r, now, sched.Event{Kind: sched.Returned, ID: r.id})
 	if err != nil {
 		return err
 	}

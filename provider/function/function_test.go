@@ -37,7 +37,7 @@ func envVar(name, value string) func(*types.FunctionDeployment) {
 func TestParse(t *testing.T) {
 	plain := Spec{
 		ID:          runtime.ID{Namespace: "openfaas-fn", Name: "digits"},
-		GPU:         GPU{Policy: "least-in-flight", Mode: "shared"},
+		GPU:         GPU{SLO: Unsaid, Mode: "shared"},
 		StopTimeout: 32 * time.Second,
 	}
 	with := func(change func(*Spec)) Spec { s := plain; change(&s); return s }
@@ -48,10 +48,11 @@ func TestParse(t *testing.T) {
 		"plain":     {nil, plain},
 		"namespace": {func(d *types.FunctionDeployment) { d.Namespace = "lab" }, with(func(s *Spec) { s.ID.Namespace = "lab" })},
 		"labels": {
-			labels("com.openfaas.gpu.model", "digits", "com.openfaas.gpu.slo", "80ms", "com.openfaas.scale.min", "2",
+			labels("com.openfaas.gpu.model", "digits", "com.openfaas.gpu.slo", "80ms", "com.openfaas.gpu.slo.refuse", "true",
+				"com.openfaas.gpu.policy", "lalb", "com.openfaas.scale.min", "2",
 				"com.openfaas.scale.max", "4", "com.openfaas.scale.zero", "true", "com.openfaas.scale.zero-duration", "15m", "other", "x"),
 			with(func(s *Spec) {
-				s.GPU.Model, s.GPU.SLO = "digits", "80ms"
+				s.GPU.Model, s.GPU.SLO, s.GPU.Refuse, s.GPU.Policy = "digits", 80*time.Millisecond, true, "lalb"
 				s.Scale = Scale{Min: 2, Max: 4, Zero: true, ZeroAfter: 15 * time.Minute}
 			}),
 		},
@@ -104,8 +105,11 @@ func TestParseRefuses(t *testing.T) {
 		"zero-duration":  {labels("com.openfaas.scale.zero-duration", "15"), "com.openfaas.scale.zero-duration"},
 		"proportion":     {labels("com.openfaas.scale.target-proportion", "NaN"), "com.openfaas.scale.target-proportion"},
 		"slo":            {labels("com.openfaas.gpu.slo", "fast"), "com.openfaas.gpu.slo"},
+		"slo 0":          {labels("com.openfaas.gpu.slo", "0s"), "com.openfaas.gpu.slo"},
+		"refuse":         {labels("com.openfaas.gpu.slo.refuse", "perhaps"), "com.openfaas.gpu.slo.refuse"},
 		"mode":           {labels("com.openfaas.gpu.mode", "alone"), "com.openfaas.gpu.mode"},
 		"policy":         {labels("com.openfaas.gpu.policy", "best"), "com.openfaas.gpu.policy"},
+		"empty policy":   {labels("com.openfaas.gpu.policy", ""), "com.openfaas.gpu.policy"},
 		"model path":     {labels("com.openfaas.gpu.model", "../x"), "com.openfaas.gpu.model"},
 		"misspelled":     {labels("com.openfaas.gpu.sol", "80ms"), "com.openfaas.gpu.sol"},
 		"memory":         {func(d *types.FunctionDeployment) { d.Limits = &types.FunctionResources{Memory: "5Mb"} }, "limits.memory"},

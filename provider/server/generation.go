@@ -7,7 +7,6 @@ import (
 	"github.com/faas-gpu/faas-gpu/provider"
 	"github.com/faas-gpu/faas-gpu/provider/dispatch"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
-	"github.com/faas-gpu/faas-gpu/provider/sched"
 )
 
 // generation is all that depends on one runtime.
@@ -20,11 +19,15 @@ type generation struct {
 
 func (s *Server) newGeneration(rt runtime.Runtime) (*generation, error) {
 	l, log := s.cfg.Limits, s.cfg.Log
-	g := &generation{dispatcher: dispatch.New(dispatch.Config{
-		Runtime: rt, Scheduler: sched.NewLeastInFlight(l.Queue), Wait: l.QueueWait, WakeFromZero: l.WakeFromZero, Log: log,
-	})}
+	scheduler, known, err := newScheduler(l, log)
+	if err != nil {
+		return nil, err
+	}
 	nodes := provider.NewNodes(s.cfg.Nodes, log)
-	var err error
+	g := &generation{dispatcher: dispatch.New(dispatch.Config{
+		Runtime: rt, Scheduler: scheduler, Fleet: known, Prefetch: nodes.Prefetch,
+		Wait: l.QueueWait, WakeFromZero: l.WakeFromZero, Log: log,
+	})}
 	g.provider, err = provider.New(provider.Config{
 		Runtime: rt, Dispatcher: g.dispatcher, Upstream: s.upstream, Nodes: nodes,
 		Credentials: s.cfg.Credentials, Version: s.cfg.Version, Limits: l.Request,
@@ -37,7 +40,7 @@ func (s *Server) newGeneration(rt runtime.Runtime) (*generation, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	g.cancel = cancel
 	g.running.Go(func() { g.dispatcher.Run(ctx) })
-	g.running.Go(func() { nodes.Run(ctx, rt) })
+	g.running.Go(func() { nodes.Run(ctx, rt, g.dispatcher) })
 	return g, nil
 }
 

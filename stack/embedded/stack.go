@@ -29,6 +29,9 @@ func (c Config) keys() string   { return filepath.Join(c.StateDir, "keys") }
 func (c Config) run() string    { return filepath.Join(c.StateDir, "run") }
 func (c Config) socket() string { return filepath.Join(c.run(), api.SocketOIP) }
 
+// nodeName is what the one node is called, by its cache manager and by the runtime.
+const nodeName = "embedded"
+
 // EnvFile is what a shell sources to use the stack. It exists while the stack
 // serves.
 func (c Config) EnvFile() string { return filepath.Join(c.StateDir, "env") }
@@ -88,7 +91,7 @@ func (s *Stack) startNode(ctx context.Context) error {
 
 	c := s.cfg.Cache
 	c.Engine, c.Log = engine, s.log
-	c.Name, c.Version = "embedded", server.Version().Release
+	c.Name, c.Version = nodeName, server.Version().Release
 	c.Auth, c.TokenPublicKey = node.AuthToken, filepath.Join(s.cfg.keys(), token.PublicFile)
 	c.SocketDir, c.StorePath = s.cfg.run(), filepath.Join(s.cfg.StateDir, "store")
 	// As many requests at once as keep all processors busy.
@@ -116,6 +119,7 @@ func (s *Stack) startRuntime(tokens runtime.TokenSource) (runtime.Runtime, error
 	rt, err := process.New(process.Config{
 		Dir:    filepath.Join(s.cfg.StateDir, "process"),
 		Images: images,
+		Node:   nodeName,
 		Bind:   s.cfg.Bind,
 		Environment: map[string]string{
 			"PATH":            s.cfg.Path,
