@@ -21,9 +21,9 @@ type client struct {
 // clock is the time of the queues, which knows no calendar.
 func (m *Manager) clock() time.Duration { return time.Since(m.began) }
 
-// of lets a ticket wait for a client.
-func (t *ticket) of(c client) {
-	t.client = c
+// of lets a ticket wait for a client's request.
+func (t *ticket) of(c client, r *Request) {
+	t.client, t.ask, t.rows = c, r, batchRows(r)
 	t.Function, t.Deadline = c.function, c.deadline
 }
 

@@ -42,7 +42,8 @@ func (m *Manager) Infer(ctx context.Context, r Request) (Result, error) {
 		return m.run(ctx, s, r, c, res)
 	}
 	t := m.newTicket(mod, toRun, r.Device, now)
-	t.of(c)
+	ask := r // on the heap, and only where it waits
+	t.of(c, &ask)
 	if err = m.enqueue(t, d); err == nil {
 		m.used(mod, d, res.Outcome, now)
 	} else {
@@ -56,6 +57,12 @@ func (m *Manager) Infer(ctx context.Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	res.Swap = t.swap
+	if b := t.batch; b != nil {
+		res.Device, res.Compute, res.Batch, res.Lead = b.slot.dev.ID, b.took, len(b.members), t.lead
+		res.Queue = max(time.Since(now)-t.swap-b.took, 0)
+		b.take(t, r.Out)
+		return res, nil
+	}
 	res.Queue = max(time.Since(now)-t.swap, 0)
 	return m.run(ctx, t.slot, r, c, res)
 }
@@ -95,7 +102,7 @@ var errPanicked = errors.New("the engine panicked")
 
 // run computes. The caller has a lease and its turn; both end here.
 func (m *Manager) run(ctx context.Context, s *slot, r Request, c client, res Result) (Result, error) {
-	res.Device = s.dev.ID
+	res.Device, res.Batch, res.Lead = s.dev.ID, 1, true
 	err := errPanicked
 	defer func() {
 		m.mu.Lock()
@@ -110,26 +117,30 @@ func (m *Manager) run(ctx context.Context, s *slot, r Request, c client, res Res
 // end gives a turn and its lease back.
 func (m *Manager) end(s *slot, took time.Duration, err error) {
 	d, mod := s.dev, s.model
-	s.running--
-	d.running--
-	s.allowTurns()
+	s.endTurn()
 	m.calls--
 	mod.stats.ComputeNs += took.Nanoseconds()
 	if err != nil {
 		mod.stats.Failures++
 	} else {
-		s.ran(took)
+		s.ran(took, 1)
 	}
 	m.release(s)
 	if errors.Is(err, engine.ErrDeviceLost) {
 		m.lose(d, err)
 		m.pump()
 	}
+	m.goOn(d)
+	m.mark(mod)
+}
+
+// goOn lets others have what a run has given back: its turn, and the bytes of its
+// model, if that is idle now.
+func (m *Manager) goOn(d *device) {
 	m.dispatch(d)
-	if d.loads.Len() > 0 { // the model may be idle now, or its bytes due
+	if d.loads.Len() > 0 {
 		m.pumpDevice(d)
 	}
-	m.mark(mod)
 }
 
 // Load makes a model resident and returns when it is, or with the reason why

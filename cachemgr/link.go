@@ -80,9 +80,9 @@ func (s *slot) swapped(took time.Duration) {
 	s.dev.loads.SetHeavy(&s.want, s.heavy())
 }
 
-// ran learns from a run that has succeeded.
-func (s *slot) ran(took time.Duration) {
-	s.runs++
+// ran learns from a run that has succeeded, of some requests at once.
+func (s *slot) ran(took time.Duration, requests int) {
+	s.runs += int64(requests)
 	s.computed += took
 	was := s.heavy()
 	s.compute.add(took)

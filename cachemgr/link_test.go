@@ -61,6 +61,12 @@ func (w *wire) count(waiting int, busy time.Duration, model string) {
 	}
 }
 
+func (w *wire) reset() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.busy, w.most, w.order = 0, 0, nil
+}
+
 // TestWireIsBusy: where every request is a miss, and there is room for three models,
 // the link copies almost all the time, whatever the order of the queue.
 func TestWireIsBusy(t *testing.T) {
@@ -91,9 +97,11 @@ func TestWireIsBusy(t *testing.T) {
 					})
 				}
 				time.Sleep(time.Until(time.Unix(1<<31, 0)))
-				w.busy, w.most = 0, 0
+				w.reset()
 				began := time.Now()
 				wg.Wait()
+				w.mu.Lock()
+				defer w.mu.Unlock()
 				share := float64(w.busy) / float64(time.Since(began))
 				r.Logf("the link was busy %.1f %% of the time, with at most %d models on their way", 100*share, w.most)
 				if share < 0.95 || w.most > 2 {
@@ -132,7 +140,7 @@ func TestHeavyOnesAreNotPutTogether(t *testing.T) {
 				r.Fatal(err)
 			}
 		}
-		w.order = nil
+		w.reset()
 		var all []*pending
 		for _, name := range names {
 			all = append(all, r.start(name))
@@ -156,7 +164,7 @@ func TestTransfersAreBounded(t *testing.T) {
 			w := newWire(r.engine, time.Millisecond, time.Millisecond)
 			var all []*pending
 			for round := range 2 {
-				w.most = 0
+				w.reset()
 				for i := range 8 {
 					name := fmt.Sprint(i)
 					if round == 0 {

@@ -65,7 +65,7 @@ func TestSharedRequestWithAnAllocatedOutput(t *testing.T) {
 		if _, err := r.m.Infer(context.Background(), Request{Digest: "a", In: in, Out: out, Shared: true}); err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(out[0].Data, testengine.Expect("a", in[0].Data)) || len(out[0].Shape) != 1 {
+		if !bytes.Equal(out[0].Data, testengine.Expect("a", in[0].Data)) || len(out[0].Shape) != 2 {
 			t.Errorf("output is %v", out[0])
 		}
 	})

@@ -45,7 +45,7 @@ func newStress(t *testing.T, devices int, concurrency int, change ...func(*Confi
 		c.Concurrency = concurrency
 		c.RetryMin, c.RetryMax = time.Millisecond, 4*time.Millisecond
 	})...)
-	s.engine.Before, s.slo = s.before, 2*time.Millisecond
+	s.engine.Before, s.slo, s.batch = s.before, 2*time.Millisecond, 12
 	random := s.random(0)
 	for i := range 12 {
 		name := fmt.Sprintf("m%d", i)
@@ -56,7 +56,7 @@ func newStress(t *testing.T, devices int, concurrency int, change ...func(*Confi
 			Cost: engine.Cost{
 				Peak: size + random.Int64N(20), Resident: size, Residual: random.Int64N(5), Host: host,
 			},
-			Concurrency: 1 + random.IntN(3),
+			Concurrency: 1 + random.IntN(3), MaxBatch: random.IntN(16),
 		})
 	}
 	return s

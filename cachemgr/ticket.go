@@ -37,10 +37,17 @@ type ticket struct {
 	hint    engine.DeviceID
 	arrived time.Time
 	client  client
+	ask     *Request // what to run; nil unless toRun
+	rows    int64    // that it would bring to a batch; 0 if it must run alone
 
 	at   place
 	dev  *device // where it counts as queued; nil with toDescribe
 	slot *slot   // from atSlot on
+
+	batch *batch // that it runs in, or has run in
+	alone bool   // no batch any more: one has failed
+	left  bool   // gave up while its batch ran
+	lead  bool   // of all in its batch it counts the run
 
 	settled bool
 	err     error

@@ -33,6 +33,10 @@ type Request struct {
 	// SLO is how soon after Arrived the answer should be there, zero for no
 	// objective.
 	SLO time.Duration
+	// MaxBatch is how many rows may be computed at once, those of other requests
+	// included: who sets it above 1 says that rows of the model's tensors (their
+	// first dimension) do not depend on each other.
+	MaxBatch int
 	// Terms are the caller's; a manager of one engine has no use for them.
 	Terms Terms
 	In    []tensor.Tensor
@@ -52,6 +56,8 @@ type Result struct {
 	Queue   time.Duration // waiting for bytes or for the device
 	Swap    time.Duration // waiting for the model to be staged and loaded
 	Compute time.Duration // in engine.Instance.Run
+	Batch   int           // requests in that Run
+	Lead    bool          // one of the requests in a Run, by which Runs can be counted
 }
 
 // Status is an immutable snapshot of a manager.

@@ -100,7 +100,11 @@ func (m *Manager) dispatch(d *device) {
 		t := owner(r)
 		t.at = nowhere
 		t.slot.begin()
-		m.settle(t, nil)
+		if b := m.batchFor(t); b != nil {
+			m.start(b)
+		} else {
+			m.settle(t, nil)
+		}
 	}
 }
 
@@ -110,17 +114,30 @@ func (s *slot) mayRun() bool { return s.running < s.model.concurrency() }
 // allowTurns tells the queue whether those that wait for the instance can run.
 func (s *slot) allowTurns() { s.dev.turns.SetOpen(&s.turn, s.mayRun()) }
 
-// begin counts one more run of the instance; end is its end.
+// begin counts one more run of the instance.
 func (s *slot) begin() {
 	s.running++
 	s.dev.running++
 	s.allowTurns()
 }
 
-// settle ends the wait of a ticket that is in no list.
-func (m *Manager) settle(t *ticket, err error) {
+// endTurn is the end of a run.
+func (s *slot) endTurn() {
+	s.running--
+	s.dev.running--
+	s.allowTurns()
+}
+
+// waitsNoMore takes a ticket that is in no list out of the counts.
+func (m *Manager) waitsNoMore(t *ticket) {
 	t.countAt(nil)
 	m.waiting--
+	m.mark(t.model)
+}
+
+// settle ends the wait of a ticket that is in no list.
+func (m *Manager) settle(t *ticket, err error) {
+	m.waitsNoMore(t)
 	if err != nil && t.purpose == toRun {
 		t.model.stats.Failures++
 		m.count(t.client, err)
@@ -129,7 +146,6 @@ func (m *Manager) settle(t *ticket, err error) {
 		m.calls--
 	}
 	t.settled, t.err = true, err
-	m.mark(t.model)
 	close(t.done)
 }
 
@@ -206,17 +222,32 @@ func (m *Manager) wait(ctx context.Context, t *ticket, limit time.Duration) erro
 	}
 }
 
-// leave gives up a wait, or the turn if it has come meanwhile.
+// leave gives up a wait, or the turn if it has come meanwhile. When it returns the
+// tensors of the request are the caller's.
 func (m *Manager) leave(t *ticket, cause error) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	b := t.batch
+	inside := b != nil && !t.settled
+	err := m.giveUp(t, cause)
+	m.mu.Unlock()
+	if inside {
+		<-b.gathered
+	}
+	return err
+}
+
+func (m *Manager) giveUp(t *ticket, cause error) error {
 	switch {
+	case !t.settled && t.batch != nil:
+		m.leaveBatch(t, cause)
 	case !t.settled:
 		m.unlist(t)
 		m.settle(t, cause)
 		m.pump()
 	case t.err != nil:
 		return t.err
+	case t.batch != nil:
+		t.batch.drop()
 	case t.purpose == toRun:
 		m.end(t.slot, 0, cause)
 		m.count(t.client, cause)
@@ -231,7 +262,7 @@ func (m *Manager) leave(t *ticket, cause error) error {
 func (m *Manager) expire(t *ticket, limit time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if t.settled || t.at == atModel && t.model.phase == opening || t.at == atSlot && t.slot.state == slotLoading {
+	if t.settled || t.batch != nil || t.at == atModel && t.model.phase == opening || t.at == atSlot && t.slot.state == slotLoading {
 		return
 	}
 	where := map[place]string{

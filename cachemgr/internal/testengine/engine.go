@@ -39,6 +39,10 @@ type Model struct {
 	Measured engine.Cost
 	// Concurrency is Spec.Concurrency; 0 is 1.
 	Concurrency int
+	// MaxBatch is Spec.MaxBatch.
+	MaxBatch int
+	// Refuses, if set, says which inputs are ErrBadInput.
+	Refuses func(in []byte) bool
 	// Late: Spec.Known is false until the first load.
 	Late bool
 }
@@ -99,6 +103,9 @@ func (e *Engine) Calls(c Call) int {
 	defer e.mu.Unlock()
 	return e.calls[c]
 }
+
+// Row is the size of a row whose output is the same in every place of a batch.
+const Row = sha256.Size
 
 // Expect is the output of a model for an input.
 func Expect(path string, in []byte) []byte {
@@ -183,12 +190,13 @@ func (e *Engine) addHost(n int64) {
 }
 
 // Spec of every model here: bytes in, as many bytes out.
-func spec(concurrency int) engine.Spec {
+func spec(m Model) engine.Spec {
 	any1 := []int64{-1}
 	return engine.Spec{
 		Known:       true,
 		Inputs:      []tensor.Spec{{Name: "x", Datatype: tensor.Uint8, Shape: any1}},
 		Outputs:     []tensor.Spec{{Name: "y", Datatype: tensor.Uint8, Shape: any1}},
-		Concurrency: max(concurrency, 1),
+		MaxBatch:    m.MaxBatch,
+		Concurrency: max(m.Concurrency, 1),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
@@ -33,7 +34,7 @@ func (s *staged) Spec() engine.Spec {
 	if s.def.Late && !s.loaded {
 		return engine.Spec{}
 	}
-	return spec(s.def.Concurrency)
+	return spec(s.def)
 }
 
 func (s *staged) Cost(engine.DeviceID) engine.Cost {
@@ -138,7 +139,10 @@ func (i *instance) Run(ctx context.Context, in, out []tensor.Tensor) error {
 	}
 	if out[0].Data == nil {
 		out[0].Data = make([]byte, len(in[0].Data))
-		out[0].Shape = []int64{int64(len(in[0].Data))}
+		out[0].Shape, out[0].Datatype = slices.Clone(in[0].Shape), in[0].Datatype
+	}
+	if refuses := i.staged.def.Refuses; refuses != nil && refuses(in[0].Data) {
+		return fmt.Errorf("refused: %w", engine.ErrBadInput)
 	}
 	half := len(in[0].Data) / 64 * 32 // a multiple of the length of weights
 	apply(i.weights, in[0].Data[:half], out[0].Data)
