@@ -5,13 +5,15 @@
 #
 # It comes out of the wheel on the Python package index, so a machine needs
 # nothing but `python3 -m pip`. A second call does nothing. The folder appears
-# whole or not at all. ONNXRUNTIME_WHEEL may name a wheel that is already here.
+# whole or not at all. ONNXRUNTIME_WHEEL may name a wheel that is already here, and
+# ONNXRUNTIME_MACHINE another machine, as `uname -m` does, that the library is for.
 set -eu
 
 version=1.31.1
 # One wheel for each platform, whatever the local Python is: so the library's
 # SHA-256 can be stated.
-case $(uname -m) in
+machine=${ONNXRUNTIME_MACHINE:-$(uname -m)}
+case $machine in
 x86_64) platform=manylinux_2_28_x86_64 sha256=fc44112fbe06d7d689c57e11d3862031f64711007e4ee020f8eed5185fd2c1d3 ;;
 aarch64) platform=manylinux_2_28_aarch64 sha256=8aa3b76b28c778a2b1dd660d34161adb1d508c9ccd04ff9dc80e26eca5df8467 ;;
 *) platform= sha256= ;;
@@ -23,7 +25,7 @@ fail() {
 }
 
 [ $# -eq 1 ] || fail "usage: onnxruntime.sh DIR"
-[ -n "$platform" ] || fail "no ONNX Runtime $version is known for $(uname -m); put libonnxruntime.so there by hand"
+[ -n "$platform" ] || fail "no ONNX Runtime $version is known for $machine; put libonnxruntime.so there by hand"
 dir=$1
 library=libonnxruntime.so.$version
 
