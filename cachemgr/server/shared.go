@@ -115,6 +115,9 @@ func (s *Server) SharedMemoryServer(admit func(net.Conn) bool, left func(net.Con
 	}
 }
 
+// Regions is the memory that functions share with this server.
+func (s *Server) Regions() *region.Pool { return s.regions }
+
 // sharedMemory lists the caller's regions, or describes the one named.
 func (s *Server) sharedMemory(w http.ResponseWriter, r *http.Request, c Caller) error {
 	name := r.PathValue("region")

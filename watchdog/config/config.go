@@ -84,6 +84,7 @@ type Config struct {
 	CacheBinary    string
 	CacheWait      time.Duration
 	CacheChildData string
+	SharedMemory   int64 // bytes
 }
 
 // LockFile exists while the watchdog takes requests; a container's health check
@@ -182,6 +183,7 @@ func declareModels(s *env.Set, c *Config) {
 	c.CacheMode = s.OneOf("cachemgr_mode", ModeAttach, "attach to the node's cache manager, or start one as a child for this function alone", ModeAttach, ModeChild)
 	c.CacheBinary = s.String("cachemgr_binary", "cachemgrd", "program that cachemgr_mode=child starts")
 	c.CacheWait = s.Duration("cachemgr_wait", 10*time.Second, "longest time that a request waits for a cache manager that is away (503 then)")
+	c.SharedMemory = s.Bytes("shared_memory", 64<<20, "bytes of memory to share with the cache manager, at most, for large tensors of Go handlers; 0: tensors go through the socket")
 	if c.CacheMode == ModeChild {
 		c.CacheChildData = filepath.Join(c.TempDir, "cachemgr")
 		c.CacheSocket = filepath.Join(c.CacheChildData, "oip.sock")

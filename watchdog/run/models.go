@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/cachemgr/api/shm"
 	"github.com/faas-gpu/faas-gpu/watchdog/attach"
 	"github.com/faas-gpu/faas-gpu/watchdog/config"
 	"github.com/faas-gpu/faas-gpu/watchdog/models"
@@ -18,6 +19,7 @@ type functionModels struct {
 	*attach.Attachment
 	*attach.Proxy
 	client *api.Client
+	shared *shm.Client
 	child  *cacheChild // nil: the cache manager is the node's
 }
 
@@ -51,8 +53,12 @@ func (w *watchdog) startModels(ctx context.Context, registry prometheus.Register
 			return nil, err
 		}
 	}
+	m.shared = shm.NewClient(m.client, shm.Options{
+		Socket: filepath.Join(filepath.Dir(w.CacheSocket), api.SocketShm), Token: token,
+		Limit: w.SharedMemory, Log: w.out.log,
+	})
 	m.Attachment = attach.New(attach.Options{
-		Client: m.client, Models: folder, Preload: w.Preload.Has, Pin: w.Pin.Has,
+		Client: m.shared, Models: folder, Preload: w.Preload.Has, Pin: w.Pin.Has,
 		Wait: w.CacheWait, Log: w.out.log, Registry: registry,
 	})
 	m.Proxy = attach.NewProxy(m.Attachment, w.CacheSocket, token)
@@ -82,6 +88,7 @@ func (m *functionModels) close(force <-chan struct{}) {
 	}
 	m.Attachment.Close()
 	m.Proxy.Close()
+	m.shared.Close()
 	m.client.Close()
 	if m.child != nil {
 		m.child.stop(force)

@@ -72,14 +72,19 @@ type Response struct {
 	Places []Place
 
 	buf *buffer.Buffer
+	own *buffer.Buffer // see Own
 }
+
+// Own has a buffer released with the response, one only.
+func (r *Response) Own(b *buffer.Buffer) { r.own = b }
 
 // Release is as Request.Release; tensors that were read into buffers of the
 // caller stay.
 func (r *Response) Release() {
-	b := r.buf
-	r.buf = nil
+	b, own := r.buf, r.own
+	r.buf, r.own = nil, nil
 	b.Release()
+	own.Release()
 }
 
 // Output finds an output by its name, nil if there is none.

@@ -16,7 +16,7 @@ import (
 
 // patience is how long the cache manager may take for an answer. It pins memory
 // for a device then, which takes milliseconds.
-const patience = 5 * time.Second
+const patience = 2 * time.Second
 
 // Conn is a connection to a cache manager, and the owner of the regions that were
 // registered over it. Its methods may be called at the same time.

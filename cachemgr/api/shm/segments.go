@@ -1,0 +1,260 @@
+package shm
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/bits"
+	"sync"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+)
+
+// Segments have sizes of powers of two, from this one on: 256 KiB.
+const minSegmentBits = 18
+
+// How long nothing is tried after shared memory could not be had.
+const (
+	firstRetry = time.Second
+	lastRetry  = time.Minute
+)
+
+// segment is memory with its region, for the tensors of one request at a time.
+type segment struct {
+	*Memory
+	conn   *Conn
+	region string
+}
+
+// segments are kept for reuse: it costs a system call a page, and an exchange, to
+// make one.
+type segments struct {
+	socket string
+	token  func() string
+	limit  int64 // bytes of all together
+	log    *slog.Logger
+
+	growing sync.Mutex // one is being made; never waited for
+
+	mu      sync.Mutex
+	conn    *Conn
+	idle    map[int][]*segment // by size; all of conn
+	bytes   int64              // of all segments, also those in use
+	retryAt time.Time
+	wait    time.Duration // after the next failure
+	told    string        // why there is none, as the log says
+	closed  bool
+	work    sync.WaitGroup
+}
+
+// get is a segment of at least size bytes, for a cache manager of this epoch. nil:
+// there is none now, and the request is better sent without than kept waiting.
+func (s *segments) get(ctx context.Context, size int64, epoch string) *segment {
+	class := 1 << max(bits.Len64(uint64(size-1)), minSegmentBits)
+	if g := s.take(class, epoch); g != nil {
+		return g
+	}
+	if !s.growing.TryLock() {
+		return nil
+	}
+	defer s.growing.Unlock()
+	if !s.reserve(int64(class)) {
+		return nil
+	}
+	g, err := s.make(ctx, class)
+	if err != nil {
+		s.failed(ctx, int64(class), err)
+		return nil
+	}
+	return g
+}
+
+// take is one that is idle. An epoch other than the connection's says that its
+// cache manager has ended, and the regions with it.
+func (s *segments) take(class int, epoch string) *segment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn != nil && epoch != "" && epoch != s.conn.Epoch() {
+		s.disconnect()
+	}
+	list := s.idle[class]
+	if len(list) == 0 {
+		return nil
+	}
+	g := list[len(list)-1]
+	s.idle[class] = list[:len(list)-1]
+	return g
+}
+
+// reserve sets bytes aside for one more, if it is time to try.
+func (s *segments) reserve(n int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || n > s.limit || time.Now().Before(s.retryAt) {
+		return false
+	}
+	for class, list := range s.idle { // of sizes that are not asked for
+		for s.bytes+n > s.limit && len(list) > 0 {
+			g := list[len(list)-1]
+			list = list[:len(list)-1]
+			s.work.Go(func() { _ = g.conn.Unregister(g.region) })
+			s.discard(g)
+		}
+		s.idle[class] = list
+	}
+	if s.bytes+n > s.limit {
+		return false
+	}
+	s.bytes += n
+	return true
+}
+
+// make makes one. The caller holds growing.
+func (s *segments) make(ctx context.Context, size int) (*segment, error) {
+	m, err := New(int64(size))
+	if err != nil {
+		return nil, err
+	}
+	conn, region, err := s.register(ctx, m)
+	if err != nil {
+		_ = m.Close()
+		return nil, err
+	}
+	return &segment{m, conn, region}, nil
+}
+
+// register hands memory over, once more where the connection turns out to have
+// ended: the next cache manager may be there already.
+func (s *segments) register(ctx context.Context, m *Memory) (*Conn, string, error) {
+	for {
+		conn, fresh, err := s.connection(ctx)
+		if err != nil {
+			return nil, "", err
+		}
+		region, err := conn.Register(m)
+		if !errors.Is(err, api.ErrUnreachable) {
+			return conn, region, err
+		}
+		s.ended(conn)
+		if fresh {
+			return nil, "", err
+		}
+	}
+}
+
+var errClosed = errors.New("the client is closed")
+
+// connection is the present one, or a fresh one. The caller holds growing.
+func (s *segments) connection(ctx context.Context) (conn *Conn, fresh bool, err error) {
+	s.mu.Lock()
+	conn = s.conn
+	s.mu.Unlock()
+	if conn != nil {
+		return conn, false, nil
+	}
+	if conn, err = Dial(ctx, s.socket, s.token()); err != nil {
+		return nil, false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		_ = conn.Close()
+		return nil, false, errClosed
+	}
+	s.conn = conn
+	return conn, true, nil
+}
+
+// failed takes note that one of n bytes could not be made. The caller's own end is
+// no reason to stop trying.
+func (s *segments) failed(ctx context.Context, n int64, err error) {
+	s.mu.Lock()
+	s.bytes -= n
+	if ctx.Err() != nil || errors.Is(err, errClosed) {
+		s.mu.Unlock()
+		return
+	}
+	s.wait = min(max(2*s.wait, firstRetry), lastRetry)
+	s.retryAt = time.Now().Add(s.wait)
+	news := s.told != err.Error()
+	s.told = err.Error()
+	s.mu.Unlock()
+	if news {
+		s.log.Info("large tensors go through the socket: memory is not shared with the cache manager", "reason", err)
+	}
+}
+
+// put gives a segment back that nobody uses any more.
+func (s *segments) put(g *segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g.conn != s.conn {
+		s.discard(g)
+		return
+	}
+	s.wait = 0
+	s.idle[len(g.Data)] = append(s.idle[len(g.Data)], g)
+}
+
+// abandon gives a segment up that the cache manager may still use, for a request
+// that was not waited for.
+func (s *segments) abandon(g *segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g.conn == s.conn {
+		// An error is the end of the connection, and the region's with it.
+		s.work.Go(func() { _ = g.conn.Unregister(g.region) })
+	}
+	s.discard(g)
+}
+
+// lost gives a segment up that the cache manager does not know: it has ended since,
+// and this is the next one.
+func (s *segments) lost(g *segment) {
+	s.ended(g.conn)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.discard(g)
+}
+
+// ended takes note of the end of a connection.
+func (s *segments) ended(conn *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == conn {
+		s.disconnect()
+	}
+}
+
+// disconnect drops the connection with all that is idle. s.mu is held.
+func (s *segments) disconnect() {
+	if s.conn == nil {
+		return
+	}
+	_ = s.conn.Close() // it is given up
+	s.conn = nil
+	for _, list := range s.idle {
+		for _, g := range list {
+			s.discard(g)
+		}
+	}
+	clear(s.idle)
+}
+
+// discard gives memory back. s.mu is held.
+func (s *segments) discard(g *segment) {
+	s.bytes -= int64(len(g.Data))
+	if err := g.Close(); err != nil {
+		s.log.Error("shared memory not unmapped", "bytes", len(g.Data), "error", err)
+	}
+}
+
+// close drops everything; segments that are in use are dropped when they come back.
+func (s *segments) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.disconnect()
+	s.mu.Unlock()
+	s.work.Wait() // nothing is added any more: there is no connection
+}
