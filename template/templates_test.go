@@ -3,6 +3,7 @@ package template
 
 import (
 	"bufio"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -86,23 +88,63 @@ func pixels(n int, v string) string {
 	return "[" + strings.TrimSuffix(strings.Repeat(v+",", n), ",") + "]"
 }
 
-func TestPythonFunction(t *testing.T) {
-	address := python(t, func(w http.ResponseWriter, r *http.Request) {
-		var request struct {
-			Inputs []struct {
-				Name, Datatype string
-				Shape          []int
-				Data           []float64
-			}
+// asked is what the function's client sends: the JSON in front and the values
+// behind it.
+type asked struct {
+	Inputs []struct {
+		Name, Datatype string
+		Shape          []int
+		Parameters     struct {
+			Size int `json:"binary_data_size"`
 		}
-		err := json.NewDecoder(r.Body).Decode(&request)
-		if err != nil || r.URL.Path != "/v2/models/digits/infer" || len(request.Inputs) != 1 ||
-			request.Inputs[0].Name != "pixels" || request.Inputs[0].Datatype != "FP32" ||
-			r.Header.Get("X-Call-Id") != callID || fmt.Sprint(request.Inputs[0].Shape) != "[1 1 8 8]" || len(request.Inputs[0].Data) != 64 {
-			http.Error(w, fmt.Sprintf("%s: %+v, %v", r.URL.Path, request, err), 400)
+	}
+	Parameters struct {
+		Binary bool `json:"binary_data_output"`
+	}
+	values []float32
+}
+
+func readAsked(r *http.Request) (a asked, err error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return a, err
+	}
+	head, err := strconv.Atoi(r.Header.Get("Inference-Header-Content-Length"))
+	if err != nil || head > len(body) {
+		return a, fmt.Errorf("the JSON has %d of %d bytes: %v", head, len(body), err)
+	}
+	a.values = make([]float32, (len(body)-head)/4)
+	if _, err := binary.Decode(body[head:], binary.LittleEndian, a.values); err != nil {
+		return a, err
+	}
+	return a, json.Unmarshal(body[:head], &a)
+}
+
+// answerBinary answers with probabilities behind the JSON, as it was asked for.
+func answerBinary(w http.ResponseWriter, probabilities ...float32) {
+	head := fmt.Sprintf(`{"outputs":[{"name":"probabilities","datatype":"FP32","shape":[1,%d],"parameters":{"binary_data_size":%d}}]}`,
+		len(probabilities), 4*len(probabilities))
+	w.Header().Set("Inference-Header-Content-Length", strconv.Itoa(len(head)))
+	io.WriteString(w, head)
+	binary.Write(w, binary.LittleEndian, probabilities)
+}
+
+func TestPythonFunction(t *testing.T) {
+	asJSON := false
+	address := python(t, func(w http.ResponseWriter, r *http.Request) {
+		a, err := readAsked(r)
+		if err != nil || r.URL.Path != "/v2/models/digits/infer" || len(a.Inputs) != 1 || !a.Parameters.Binary ||
+			a.Inputs[0].Name != "pixels" || a.Inputs[0].Datatype != "FP32" || a.Inputs[0].Parameters.Size != 256 ||
+			r.Header.Get("X-Call-Id") != callID || fmt.Sprint(a.Inputs[0].Shape) != "[1 1 8 8]" || len(a.values) != 64 || a.values[63] == 0 {
+			http.Error(w, fmt.Sprintf("%s: %+v, %v", r.URL.Path, a, err), 400)
 			return
 		}
-		io.WriteString(w, `{"outputs":[{"name":"probabilities","datatype":"FP32","shape":[1,3],"data":[0.25,0.5,0.25]}]}`)
+		if asJSON {
+			io.WriteString(w, `{"outputs":[{"name":"probabilities","datatype":"FP32","shape":[1,3],"data":[0.25,0.5,0.25]}]}`)
+		} else {
+			answerBinary(w, 0.25, 0.5, 0.25)
+		}
+		asJSON = !asJSON
 	})
 	for name, body := range map[string]string{
 		"array":  pixels(64, "16"),
@@ -136,8 +178,9 @@ func TestPythonFunctionWithoutItsModel(t *testing.T) {
 	}{
 		http.StatusServiceUnavailable: {503, "the device is lost"},
 		http.StatusGatewayTimeout:     {503, "the device is lost"},
-		// Another try would not help: the handler is wrong.
-		http.StatusNotFound: {500, "RuntimeError"},
+		// Another try would not help: the handler is wrong, or the input.
+		http.StatusNotFound:   {500, "RuntimeError"},
+		http.StatusBadRequest: {400, "the device is lost"},
 	} {
 		address := python(t, func(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, `{"error":"the device is lost"}`, answered)
@@ -146,6 +189,26 @@ func TestPythonFunctionWithoutItsModel(t *testing.T) {
 		if text, _ := answer["error"].(string); status != c.status || !strings.Contains(text, c.want) {
 			t.Errorf("%d: %d %v", answered, status, answer)
 		}
+	}
+}
+
+// A connection that the watchdog has closed meanwhile costs no request.
+func TestPythonFunctionWhoseConnectionWasClosed(t *testing.T) {
+	requests := 0
+	address := python(t, func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		if requests++; requests == 2 {
+			panic(http.ErrAbortHandler)
+		}
+		answerBinary(w, 0.25, 0.75)
+	})
+	for range 2 { // over one connection, which is one thread there
+		if status, answer := post(t, address, pixels(64, "1")); status != 200 || answer["class"] != 1.0 {
+			t.Errorf("%d %v", status, answer)
+		}
+	}
+	if requests != 3 {
+		t.Errorf("%d requests came", requests)
 	}
 }
 
@@ -162,7 +225,7 @@ func TestPythonFunctionThatFails(t *testing.T) {
 
 // The files that faas-cli reads must be where it looks for them.
 func TestTemplatesAreComplete(t *testing.T) {
-	for _, name := range []string{"go-trt", "python-trt"} {
+	for _, name := range []string{"go-trt", "python-trt", "trt-model"} {
 		for _, file := range []string{"template.yml", "Dockerfile", "process.yaml", "README.md", "function"} {
 			if _, err := os.Stat(name + "/" + file); err != nil {
 				t.Error(err)

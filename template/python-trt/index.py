@@ -8,6 +8,7 @@ import sys
 import traceback
 import urllib.parse
 
+import watchdog
 from function import handler
 
 
@@ -17,7 +18,7 @@ def respond(body, headers):
         return 200, json.dumps(handler.handle(body, headers)).encode()
     except ValueError as e:
         status, text = 400, str(e)
-    except handler.Unavailable as e:
+    except watchdog.Unavailable as e:
         status, text = 503, str(e)
     except Exception as e:
         traceback.print_exc()
