@@ -145,7 +145,7 @@ func (m *Manager) runTogether(b *batch) (err error) {
 // fault of all: each member then runs alone.
 func (m *Manager) endBatch(b *batch, err error) {
 	s, d := b.slot, b.slot.dev
-	s.endTurn()
+	m.endTurn(s)
 	s.model.stats.ComputeNs += b.took.Nanoseconds()
 	lost := errors.Is(err, engine.ErrDeviceLost)
 	if err == nil {

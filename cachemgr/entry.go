@@ -114,6 +114,8 @@ type device struct {
 	turns   *queue.Queue // requests that hold a lease and wait to compute
 	running int          // runs that go on
 	queued  int          // requests that wait, for whatever
+	stall   stall
+	work    Work // of it what is counted
 
 	loss failure // ErrDeviceLost
 }

@@ -35,7 +35,7 @@ func (m *Manager) Infer(ctx context.Context, r Request) (Result, error) {
 	if s.state == slotResident && d.running < m.cfg.Concurrency && s.mayRun() {
 		// Whoever waits on the device cannot run now: dispatch has seen to it.
 		s.leases++
-		s.begin()
+		m.begin(s)
 		m.calls++
 		m.used(mod, d, res.Outcome, now)
 		m.mu.Unlock()
@@ -117,7 +117,7 @@ func (m *Manager) run(ctx context.Context, s *slot, r Request, c client, res Res
 // end gives a turn and its lease back.
 func (m *Manager) end(s *slot, took time.Duration, err error) {
 	d, mod := s.dev, s.model
-	s.endTurn()
+	m.endTurn(s)
 	m.calls--
 	mod.stats.ComputeNs += took.Nanoseconds()
 	if err != nil {

@@ -101,6 +101,9 @@ func (m *Manager) changes() (next Status, changed map[string]ModelState, gone []
 	for _, d := range m.devices {
 		next.Devices = append(next.Devices, d.status(m.cfg.Engine.Name(), m.cfg.Concurrency))
 	}
+	for _, d := range m.devices {
+		next.Work = append(next.Work, d.workDone(m.clock()))
+	}
 	next.Host = api.PoolStatus{Budget: m.host.budget, Used: m.host.used}
 	changed = make(map[string]ModelState, len(b.dirty))
 	for _, mod := range b.dirty {

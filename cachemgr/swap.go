@@ -99,6 +99,11 @@ func (m *Manager) load(s *slot) {
 	d.ledger.reserve(s.cost.Peak, s.residual)
 	s.held, s.state, s.loadBegan = s.cost, slotLoading, time.Now()
 	s.transfer = d.link.begin(s)
+	if s.heavy() {
+		d.work.Heavy++
+	} else {
+		d.work.Light++
+	}
 	m.mark(s.model)
 	st, name := s.model.staged, s.model.Name
 	m.engineCall(func(ctx context.Context) func() {
@@ -194,6 +199,7 @@ func (m *Manager) leaseAll(s *slot) {
 		s.dev.loads.Remove(&t.Request)
 		m.lease(s, t)
 	}
+	m.look(s.dev)
 	m.dispatch(s.dev)
 }
 

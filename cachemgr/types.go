@@ -64,6 +64,7 @@ type Result struct {
 type Status struct {
 	Generation uint64 // grows with every change
 	Devices    []api.DeviceStatus
+	Work       []Work // by device
 	Host       api.PoolStatus
 	Models     map[string]ModelState // by digest
 }

@@ -105,6 +105,7 @@ func (m *Manager) backToModel(s *slot) {
 		t.at, t.slot = atModel, nil
 		s.model.waiting = append(s.model.waiting, t)
 	}
+	m.look(s.dev)
 	m.queueOpen(s.model)
 }
 

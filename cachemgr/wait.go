@@ -52,6 +52,7 @@ func (m *Manager) place(t *ticket, d *device) {
 		t.at, t.slot = atSlot, s
 		t.Work = s.swap.value + s.compute.value
 		d.loads.Push(m.clock(), &s.want, &t.Request)
+		m.look(d)
 		m.queueLoad(s)
 	default:
 		m.waitForModel(t)
@@ -99,7 +100,7 @@ func (m *Manager) dispatch(d *device) {
 		}
 		t := owner(r)
 		t.at = nowhere
-		t.slot.begin()
+		m.begin(t.slot)
 		if b := m.batchFor(t); b != nil {
 			m.start(b)
 		} else {
@@ -115,17 +116,19 @@ func (s *slot) mayRun() bool { return s.running < s.model.concurrency() }
 func (s *slot) allowTurns() { s.dev.turns.SetOpen(&s.turn, s.mayRun()) }
 
 // begin counts one more run of the instance.
-func (s *slot) begin() {
+func (m *Manager) begin(s *slot) {
 	s.running++
 	s.dev.running++
 	s.allowTurns()
+	m.look(s.dev)
 }
 
 // endTurn is the end of a run.
-func (s *slot) endTurn() {
+func (m *Manager) endTurn(s *slot) {
 	s.running--
 	s.dev.running--
 	s.allowTurns()
+	m.look(s.dev)
 }
 
 // waitsNoMore takes a ticket that is in no list out of the counts.
@@ -160,6 +163,7 @@ func (m *Manager) unlist(t *ticket) {
 	case atSlot:
 		s := t.slot
 		s.dev.loads.Remove(&t.Request)
+		m.look(s.dev)
 		if s.want.Len() == 0 {
 			m.unqueueLoad(s)
 			s.retried = false

@@ -49,6 +49,9 @@ type Config struct {
 	Concurrency  int   // requests that compute at once on a device; 0: one
 
 	QueueDepth   int
+	QueuePolicy  string // order of what waits, see queuePolicies; "" is the default
+	Eviction     string // order of eviction, see evictionPolicies; "" is the default
+	Transfers    int    // models on their way to a device at once; 0: two
 	QueueTimeout time.Duration
 	RunTimeout   time.Duration // of a request, waiting included
 	LoadTimeout  time.Duration
@@ -87,6 +90,9 @@ func ReadConfig(s *env.Set) Config {
 		HostBudget:     s.Bytes("host_budget", 0, "bytes of models in host memory; 0: 4/10 of it"),
 		Concurrency:    s.Int("concurrency", 0, "requests that compute at once on a device; 0: as many as keep it busy"),
 		QueueDepth:     s.Int("queue_depth", 256, "requests that may wait (503 beyond)"),
+		QueuePolicy:    s.OneOf("queue_policy", PolicySLO, "who is served first: slo: who can still be in time and has least of it; rrc: functions by required request count; fifo: who came first", PolicySLO, PolicyRRC, PolicyFIFO),
+		Eviction:       s.OneOf("eviction_policy", EvictGDSF, "which model leaves a device first: gdsf: whose bytes save least time; torpor: who is swapped in behind computing or is elsewhere too; lru: who was not used for longest", EvictGDSF, EvictTorpor, EvictLRU),
+		Transfers:      s.Int("transfers", 2, "models on their way to a device at once"),
 		QueueTimeout:   s.Duration("queue_timeout", 30*time.Second, "longest wait in the queue (503)"),
 		RunTimeout:     s.Duration("run_timeout", 60*time.Second, "longest inference, waiting included (504)"),
 		LoadTimeout:    s.Duration("load_timeout", 2*time.Minute, "longest loading of a model"),

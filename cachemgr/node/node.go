@@ -124,9 +124,11 @@ func (c Config) managerConfig(devices []engine.Device) cachemgr.Config {
 		Concurrency:  c.Concurrency,
 		QueueDepth:   c.QueueDepth,
 		QueueTimeout: c.QueueTimeout,
+		Transfers:    c.Transfers,
 		LoadTimeout:  c.LoadTimeout,
 		Log:          c.Log,
 	}
+	c.choosePolicies(&m)
 	if c.DeviceBudget > 0 {
 		m.DeviceBudget = func(engine.Device) int64 { return c.DeviceBudget }
 	}

@@ -21,7 +21,9 @@ import (
 func TestNodeServesAndRemembers(t *testing.T) {
 	s := newSite(t)
 	e := s.engine(t, "a", "b", "c")
-	n := start(t, s.config(e))
+	config := s.config(e)
+	config.Eviction = EvictLRU
+	n := start(t, config)
 	alice, bob := s.client(t, "alice"), s.client(t, "bob")
 	bring(t, alice, "a", "b", "c")
 	bring(t, bob, "a") // the node has the bytes: by proof

@@ -80,6 +80,7 @@ func double(_ context.Context, r cachemgr.Request) (cachemgr.Result, error) {
 	return cachemgr.Result{
 		Outcome: api.CacheHit, Device: "cpu", Engine: "fake",
 		Queue: 2 * time.Microsecond, Compute: 30 * time.Microsecond,
+		Batch: 1, Lead: true,
 	}, nil
 }
 

@@ -23,8 +23,10 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, c Caller) error {
 	}
 	e.stats.pending.Add(1)
 	defer e.stats.pending.Add(-1)
-	call := &call{server: s, entry: e, arrived: arrived}
-	if err := call.serve(w, r); err != nil {
+	call := &call{server: s, entry: e, arrived: arrived, slo: e.slo}
+	err = call.serve(w, r)
+	e.stats.ended(call.slo, time.Since(arrived), err)
+	if err != nil {
 		e.stats.failedWith(err, time.Since(arrived))
 		return err
 	}
@@ -36,6 +38,7 @@ type call struct {
 	server  *Server
 	entry   *entry
 	arrived time.Time
+	slo     time.Duration // zero is no objective
 
 	reserved int64 // of Server.memory
 	request  *oip.Request
@@ -151,6 +154,9 @@ func (c *call) answer(w http.ResponseWriter) error {
 	c.setHeaders(w.Header(), m)
 	now := time.Now()
 	c.timing.output, c.timing.total = now.Sub(begin), now.Sub(c.arrived)
+	if c.result.Lead {
+		c.entry.stats.executions.Add(1)
+	}
 	c.entry.stats.succeeded(now, c.rows(), c.result.Outcome, c.timing)
 	if o := c.result.Outcome; o == api.CacheSwap || o == api.CacheLoad {
 		s.swaps.WithLabelValues(o).Observe(c.timing.swap.Seconds())
@@ -195,6 +201,7 @@ func (c *call) ask(h http.Header) (cachemgr.Request, error) {
 		Arrived:  c.arrived,
 		Function: c.entry.caller,
 		SLO:      c.entry.slo,
+		MaxBatch: c.entry.offer.Config.MaxBatch,
 		Terms:    c.entry.terms,
 	}
 	if v := h.Get(api.HeaderSLO); v != "" {
@@ -202,7 +209,7 @@ func (c *call) ask(h http.Header) (cachemgr.Request, error) {
 		if err != nil || slo < 0 {
 			return ask, fmt.Errorf(`%w: %s is %q, not a duration such as "80ms"`, errBadRequest, api.HeaderSLO, v)
 		}
-		ask.SLO = slo
+		ask.SLO, c.slo = slo, slo
 	}
 	if v := h.Get(api.HeaderFallback); v != "" {
 		if err := api.CheckFallback(v); err != nil {

@@ -56,7 +56,7 @@ var perModel = []struct {
 }{
 	{desc("nv_inference_request_success", "Requests answered.", modelLabels...), func(s *stats) int64 { return s.success.Load() }},
 	{desc("nv_inference_count", "Inferences: a batch of n counts n times.", modelLabels...), func(s *stats) int64 { return s.rows.Load() }},
-	{desc("nv_inference_exec_count", "Executions of the model.", modelLabels...), func(s *stats) int64 { return s.success.Load() }},
+	{desc("nv_inference_exec_count", "Executions of the model: requests that ran together count once.", modelLabels...), func(s *stats) int64 { return s.executions.Load() }},
 	{desc("nv_inference_request_duration_us", "Time of requests, total.", modelLabels...), func(s *stats) int64 { return s.request.microseconds() }},
 	{desc("nv_inference_queue_duration_us", "Time in the queue, total.", modelLabels...), func(s *stats) int64 { return s.queue.microseconds() }},
 	{desc("nv_inference_compute_input_duration_us", "Time for reading inputs, total.", modelLabels...), func(s *stats) int64 { return s.input.microseconds() }},
@@ -66,6 +66,8 @@ var perModel = []struct {
 	{desc("faas_gpu_cache_swaps_total", "Requests that waited for their model from the host pool.", modelLabels...), func(s *stats) int64 { return s.swaps.Load() }},
 	{desc("faas_gpu_cache_loads_total", "Requests that waited for their model from disk.", modelLabels...), func(s *stats) int64 { return s.loads.Load() }},
 	{desc("faas_gpu_cache_fallbacks_total", "Requests that another engine answered, because their model's own could not.", modelLabels...), func(s *stats) int64 { return s.fallbacks.Load() }},
+	{desc("faas_gpu_slo_requests_total", "Requests with an objective, whatever became of them.", modelLabels...), func(s *stats) int64 { return s.asked.Load() }},
+	{desc("faas_gpu_slo_attained_total", "Requests with an objective that were answered in time.", modelLabels...), func(s *stats) int64 { return s.attained.Load() }},
 }
 
 var (
@@ -116,6 +118,9 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range perDevice {
 		ch <- m.desc
 	}
+	for _, m := range perWork {
+		ch <- m.desc
+	}
 	for _, d := range []*prometheus.Desc{failureDesc, pendingDesc, nameDesc, poolBudgetDesc, poolUsedDesc, sharedDesc, regionsDesc} {
 		ch <- d
 	}
@@ -142,6 +147,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, d := range st.Devices {
 		for _, metric := range perDevice {
 			send(metric.desc, prometheus.GaugeValue, metric.value(d), d.ID)
+		}
+	}
+	for _, w := range st.Work {
+		for _, metric := range perWork {
+			send(metric.desc, metric.kind, metric.value(w), w.Device)
 		}
 	}
 	send(poolBudgetDesc, prometheus.GaugeValue, float64(st.Host.Budget))

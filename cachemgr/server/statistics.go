@@ -33,7 +33,7 @@ func (s *stats) triton(name, version string) oip.ModelStatistics {
 		Name: name, Version: version,
 		LastInference:  s.lastUnix.Load(),
 		InferenceCount: s.rows.Load(),
-		ExecutionCount: n,
+		ExecutionCount: s.executions.Load(),
 		Inference: oip.InferenceStats{
 			Success: of(&s.request), Queue: of(&s.queue),
 			ComputeInput: of(&s.input), ComputeInfer: of(&s.compute), ComputeOutput: of(&s.output),

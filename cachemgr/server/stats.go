@@ -32,6 +32,9 @@ type stats struct {
 	request, queue, input, compute, output, swap, failed duration
 
 	hits, swaps, loads, fallbacks atomic.Int64
+
+	executions      atomic.Int64 // runs of the model: a batch of requests is one
+	asked, attained atomic.Int64 // requests with an objective, those answered in time
 }
 
 // duration is a total of times.
@@ -65,6 +68,17 @@ func (s *stats) succeeded(now time.Time, rows int64, outcome string, t timing) {
 		s.loads.Add(1)
 	case api.CacheFallback:
 		s.fallbacks.Add(1)
+	}
+}
+
+// ended counts a request with an objective, whatever became of it.
+func (s *stats) ended(slo, took time.Duration, err error) {
+	if slo == 0 {
+		return
+	}
+	s.asked.Add(1)
+	if err == nil && took <= slo {
+		s.attained.Add(1)
 	}
 }
 
