@@ -54,6 +54,16 @@ func (b *nodeBench) measure(ctx context.Context, s *subject, rounds int, rng *ra
 	if err != nil {
 		return nil, err
 	}
+	shared, err := newSharing(ctx, b.lab, s)
+	if err != nil {
+		return nil, err
+	}
+	defer shared.close()
+	more, err := shared.paths(b.lab, b.echoUnix, session.output())
+	if err != nil {
+		return nil, err
+	}
+	paths = append(paths, more...)
 	const warmUp = 100
 	results := make([]round, 0, rounds)
 	for i := range warmUp + rounds {
@@ -84,10 +94,11 @@ func (b *nodeBench) measure(ctx context.Context, s *subject, rounds int, rng *ra
 
 // report adds a subject's figures.
 func report(figures map[string]any, suffix string, results []round, seed uint64) {
-	for _, name := range []string{"direct", "uds_echo", "tcp_echo", "cachemgr_added", "path_added", "handler_added"} {
+	for _, name := range []string{"direct", "uds_echo", "tcp_echo", "cachemgr_added", "path_added", "handler_added", "shared_added", "header_echo"} {
 		figures[name+"_p50_us"+suffix] = to1(p50(results, name))
 	}
 	ratios := map[string]func([]round) float64{
+		"socket_over_echo":    func(r []round) float64 { return p50(r, "shared_added") / p50(r, "header_echo") },
 		"cachemgr_over_floor": func(r []round) float64 { return p50(r, "cachemgr_added") / p50(r, "uds_echo") },
 		"path_over_floor":     func(r []round) float64 { return p50(r, "path_added") / pathFloor(r) },
 		"handler_over_floor":  func(r []round) float64 { return p50(r, "handler_added") / pathFloor(r) },

@@ -20,7 +20,8 @@ type path struct {
 	url    string
 	header http.Header
 	body   []byte
-	want   []byte // the answer expected, nil: any
+	want   []byte       // the answer expected, nil: any
+	verify func() error // of what is not in the answer, nil: nothing
 	answer bytes.Buffer
 }
 
@@ -65,6 +66,11 @@ func (p *path) send() (total, engine time.Duration, err error) {
 	}
 	if p.want != nil && !bytes.HasSuffix(p.answer.Bytes(), p.want) {
 		return 0, 0, fmt.Errorf("%s: wrong output", p.name)
+	}
+	if p.verify != nil {
+		if err := p.verify(); err != nil {
+			return 0, 0, fmt.Errorf("%s: %w", p.name, err)
+		}
 	}
 	return total, api.ParseTiming(res.Header.Get(api.HeaderTiming)).Compute, nil
 }
