@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
 	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
@@ -144,7 +145,7 @@ func (r *Runtime) startProcess(rep *replica, f *functionRecord, cmd command) (pi
 		return 0, 0, err
 	}
 	defer output.Close()
-	attr := &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd}
+	attr := &syscall.SysProcAttr{Setsid: true}
 	group, err := r.groups.open(rep.record.ID, f.Deployment.Limits)
 	if err != nil {
 		return 0, 0, err
@@ -163,10 +164,14 @@ func (r *Runtime) startProcess(rep *replica, f *functionRecord, cmd command) (pi
 		return 0, 0, fmt.Errorf("start %s: %w", cmd.args[0], err)
 	}
 	pid = p.Pid
-	if err := p.Release(); err != nil || pidfd < 0 {
-		return 0, 0, errors.Join(errors.New("this kernel has no process descriptors; Linux 5.4 has them"), err)
+	// Nobody else has this number before this program has taken note of its end.
+	pidfd, err = unix.PidfdOpen(pid, 0)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("this kernel has no process descriptors; Linux 5.4 has them: %w", err), p.Kill())
+		_, waitErr := p.Wait()
+		return 0, 0, errors.Join(err, waitErr)
 	}
-	return pid, pidfd, nil
+	return pid, pidfd, p.Release()
 }
 
 func (r *Runtime) ownVariables(rep *replica, dir string) map[string]string {
