@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -200,6 +203,34 @@ func scale(t *testing.T, d *digitsFunction) int {
 	})
 	if sum(failed) > 0 {
 		t.Errorf("failed during a scale from 3 to 1, by status: %v", failed)
+	}
+	return sum(failed)
+}
+
+// restart restarts the provider, which hands its listening socket over.
+func restart(t *testing.T, d *digitsFunction) int {
+	before := d.settled(t, 1, "2")
+	failed := d.during(t, func() {
+		if err := d.lab.Provider.Signal(syscall.SIGUSR2); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := lab.Poll(ctx, func() error {
+			if !bytes.Contains(d.lab.Provider.Tail(), []byte(`"restarted: `)) {
+				return errors.New("the provider has not restarted")
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if after := d.settled(t, 1, "2"); !slices.Equal(before, after) {
+			t.Errorf("containers were %q, are %q", before, after)
+		}
+	})
+	if sum(failed) > 0 {
+		t.Errorf("failed during a restart of the provider, by status: %v", failed)
 	}
 	return sum(failed)
 }

@@ -30,12 +30,13 @@ const (
 
 // result is what was measured.
 type result struct {
-	Requests           int `json:"requests"`
-	FailedUpdate       int `json:"failed_update"`
-	FailedScale        int `json:"failed_scale"`
-	FailedKillInFlight int `json:"failed_kill_inflight"`
-	FailedKillOther    int `json:"failed_kill_other"`
-	WrongOutputs       int `json:"wrong_outputs"`
+	Requests              int `json:"requests"`
+	FailedUpdate          int `json:"failed_update"`
+	FailedScale           int `json:"failed_scale"`
+	FailedProviderRestart int `json:"failed_provider_restart"`
+	FailedKillInFlight    int `json:"failed_kill_inflight"`
+	FailedKillOther       int `json:"failed_kill_other"`
+	WrongOutputs          int `json:"wrong_outputs"`
 }
 
 // TestDocker is one test, of which the parts follow from each other.
@@ -54,6 +55,7 @@ func TestDocker(t *testing.T) {
 	var r result
 	t.Run("Update", func(t *testing.T) { r.FailedUpdate = update(t, d) })
 	t.Run("Scale", func(t *testing.T) { r.FailedScale = scale(t, d) })
+	t.Run("Restart", func(t *testing.T) { r.FailedProviderRestart = restart(t, d) })
 	t.Run("Kill", func(t *testing.T) { r.FailedKillInFlight, r.FailedKillOther = kill(t, d) })
 	r.Requests, r.WrongOutputs = d.requests, d.wrong
 	text, err := json.Marshal(r)
