@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
@@ -55,6 +56,10 @@ func loadOnDemand(ctx context.Context, o gpuOptions) (_ map[string]any, err erro
 		return nil, err
 	}
 	fmt.Printf("%d requests for %d plans, deserialized at each miss\n", o.requests, len(paths))
+	budget, err := quarter(ctx, o, paths)
+	if err != nil {
+		return nil, err
+	}
 	e, err := native.New(native.Options{Library: o.library, Settings: o.settings, Slots: 1, NoRemap: true})
 	if err != nil {
 		return nil, err
@@ -63,19 +68,33 @@ func loadOnDemand(ctx context.Context, o gpuOptions) (_ map[string]any, err erro
 	if err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
-	d := &demand{device: devices[0].ID}
+	d := &demand{device: devices[0].ID, budget: budget}
 	defer func() { err = errors.Join(err, d.close(), e.Close()) }()
-	var size int64
 	for _, path := range paths {
 		st, err := e.Open(ctx, planModel(path))
 		if err != nil {
 			return nil, err
 		}
 		d.plans = append(d.plans, &demandPlan{staged: st})
-		size += st.Cost(d.device).Resident // the file's size until it was loaded
 	}
-	d.budget = size / oversubscription
 	return d.measure(ctx, o)
+}
+
+// quarter of the bytes that all plans take on the device.
+func quarter(ctx context.Context, o gpuOptions, paths []string) (int64, error) {
+	probes, err := probeSizes(ctx, o, paths)
+	if err != nil {
+		return 0, err
+	}
+	var all int64
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return 0, err
+		}
+		all += probes[info.Size()].cost.Resident
+	}
+	return all / oversubscription, nil
 }
 
 func (d *demand) measure(ctx context.Context, o gpuOptions) (map[string]any, error) {

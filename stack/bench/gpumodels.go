@@ -92,7 +92,7 @@ func (m *modelsBench) plan(ctx context.Context) (err error) {
 		m.largest.outputSize = max(m.largest.outputSize, m.ios[i].outputSize)
 		m.resident += p.cost.Resident
 		m.host += p.cost.Host + 1<<20
-		m.overhead = max(m.overhead, p.device.Overhead)
+		m.overhead = max(m.overhead, p.overhead())
 		bytes += info.Size()
 	}
 	m.budget = m.overhead + m.resident/oversubscription

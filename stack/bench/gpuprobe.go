@@ -74,8 +74,11 @@ func probePlan(ctx context.Context, o gpuOptions, path string) (p probe, err err
 
 // budget is for a number of such models, and for the first load of one.
 func (p probe) budget(models float64) int64 {
-	return p.device.Overhead + max(p.guess, int64(models*float64(p.cost.Resident)))
+	return p.overhead() + max(p.guess, int64(models*float64(p.cost.Resident)))
 }
+
+// overhead is what all models share with two runs at once; the probe had one.
+func (p probe) overhead() int64 { return 2 * p.device.Overhead }
 
 func planModel(path string) engine.Model {
 	return engine.Model{Name: path, Path: path, Format: engine.FormatPlan}
