@@ -3,6 +3,7 @@ package digits
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -100,7 +101,10 @@ func TestTemplatesHaveAScan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string][]byte{"go-trt/function/digit.png": picture, "python-trt/function/digit.json": text} {
+	tensor := fmt.Appendf(nil, `{"inputs":[{"name":"pixels","datatype":"FP32","shape":[1,1,8,8],"data":%s}]}`, text)
+	for name, want := range map[string][]byte{
+		"go-trt/function/digit.png": picture, "python-trt/function/digit.json": text, "trt-model/function/digit.json": tensor,
+	} {
 		data, err := os.ReadFile("../../template/" + name)
 		if err != nil {
 			t.Fatal(err)

@@ -294,7 +294,7 @@ func TestOneThatLeftTheGroup(t *testing.T) {
 		t.Skip("setsid is not installed")
 	}
 	bothModes(t, func(t *testing.T, whole int64) {
-		f := start(t, whole, "setsid sleep 5 & echo done")
+		f := start(t, whole, "setsid sleep 5 & sleep 0.1; echo done")
 		began := time.Now()
 		if a := f.post(t, nil); a.status != 200 || a.body != "done\n" || a.broken != nil || time.Since(began) > 4*time.Second {
 			t.Errorf("%+v after %v", a, time.Since(began))
