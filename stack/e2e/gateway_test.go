@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -112,34 +111,18 @@ func loopbackUp() error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
 }
 
-const gatewayURL = "http://127.0.0.1:8080"
-
-// startGateway starts the gateway; its assets lie beside it.
-func startGateway(t *testing.T, l *lab.Lab, gateway string) {
+// startGateway starts the gateway, which ends with the test.
+func startGateway(t *testing.T, l *lab.Lab, program string) {
 	t.Helper()
-	port := l.URL[strings.LastIndex(l.URL, ":")+1:]
-	log, err := os.Create(filepath.Join(l.Dir, "gateway.log"))
+	gateway, err := l.StartGateway(t.Context(), program)
 	must(t, err)
-	cmd := exec.CommandContext(t.Context(), gateway)
-	cmd.Dir = filepath.Dir(gateway)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	cmd.Env = append(os.Environ(), "functions_provider_url="+l.URL+"/", "function_namespace="+lab.Namespace,
-		"basic_auth=true", "secret_mount_path="+l.Dir, "scale_from_zero=true",
-		"faas_prometheus_host=127.0.0.1", "faas_prometheus_port="+port,
-		"read_timeout=60s", "write_timeout=60s", "upstream_timeout=50s")
-	must(t, cmd.Start())
 	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		log.Close()
-		if t.Failed() {
-			text, _ := os.ReadFile(log.Name())
-			t.Logf("gateway:\n%s", text)
+		if err := gateway.Stop(); err != nil {
+			t.Error("stop:", err)
 		}
-	})
-	within(t, 10*time.Second, func() error {
-		return exec.Command(os.Getenv("FAAS_CLI"), "ready", "--attempts", "1", "-g", gatewayURL).Run()
+		if t.Failed() {
+			t.Logf("gateway:\n%s", gateway.Tail())
+		}
 	})
 }
 
@@ -148,7 +131,7 @@ func faasCLI(t *testing.T, l *lab.Lab, cli, args, stdin string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), cli, strings.Fields(args)...)
 	cmd.Dir = l.Dir
-	cmd.Env = append(os.Environ(), "OPENFAAS_URL="+gatewayURL, "OPENFAAS_CONFIG="+filepath.Join(l.Dir, "faas-cli"))
+	cmd.Env = append(os.Environ(), "OPENFAAS_URL="+lab.GatewayURL, "OPENFAAS_CONFIG="+filepath.Join(l.Dir, "faas-cli"))
 	cmd.Stdin = strings.NewReader(stdin)
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -37,7 +37,7 @@ func TestUI(t *testing.T) {
 	scan := scans(t)[0]
 
 	var answer, status string
-	step(t, page, "1-login", chromedp.Navigate(strings.Replace(gatewayURL, "://", "://"+l.User+":"+l.Password+"@", 1)+"/ui/"),
+	step(t, page, "1-login", chromedp.Navigate(strings.Replace(lab.GatewayURL, "://", "://"+l.User+":"+l.Password+"@", 1)+"/ui/"),
 		visible(newFunction))
 	step(t, page, "2-form", click(newFunction),
 		click(`//md-tab-item[contains(., "Custom")]`),

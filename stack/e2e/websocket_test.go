@@ -51,7 +51,7 @@ func TestWebSocketBehindGateway(t *testing.T) {
 	l := start(t, lab.Options{})
 	startGateway(t, l, gateway)
 	deploySocket(t, l, nil)
-	if c, resp, err := dialSocket(gatewayURL); err == nil {
+	if c, resp, err := dialSocket(lab.GatewayURL); err == nil {
 		c.Close()
 		t.Error("it passes upgrades on: say so in docs/functions.md")
 	} else if resp == nil || resp.StatusCode == http.StatusSwitchingProtocols {

@@ -18,6 +18,7 @@ import (
 // the same environment, as an init system would.
 type Process struct {
 	program string
+	dir     string // that it works in, the present one if empty
 	environ []string
 	logFile string
 	ready   func(context.Context) error
@@ -48,7 +49,7 @@ func (p *Process) start(ctx context.Context) error {
 	}
 	defer log.Close()
 	p.cmd = exec.Command(p.program)
-	p.cmd.Env = p.environ
+	p.cmd.Dir, p.cmd.Env = p.dir, p.environ
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.exited = make(chan struct{})
