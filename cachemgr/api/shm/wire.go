@@ -13,7 +13,7 @@ const Network = "unixpacket"
 
 // MaxMessage is the longest packet in bytes, a token of the usual size several
 // times.
-const MaxMessage = 16 << 10
+const MaxMessage = 4 << 10
 
 // Operations of a Request.
 const (

@@ -347,7 +347,7 @@ func TestBadMessages(t *testing.T) {
 		"no descriptor":    {[]string{hello, `{"op":"register"}`}, nil, 400, "with 1 descriptors, not with 0"},
 		"two descriptors":  {[]string{hello, `{"op":"register"}`}, []int{0, 0}, 400, "with 1 descriptors, not with 2"},
 		"many descriptors": {[]string{hello, `{"op":"register"}`}, many, 400, "not with 253"},
-		"too long":         {[]string{`{"op":"hello","token":"` + strings.Repeat("t", shm.MaxMessage) + `"}`}, []int{0}, 400, "longer than 16384 bytes"},
+		"too long":         {[]string{`{"op":"hello","token":"` + strings.Repeat("t", shm.MaxMessage) + `"}`}, []int{0}, 400, "longer than 4096 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.T = t
