@@ -12,12 +12,14 @@ phase_build() {
 	mkdir -p "$ram/onnx" "$ram/suite" "$ram/resnet50" "$ram/vgg16" "$ram/many" "$ram/base"
 	start=$(seconds)
 	if [ -n "$double" ]; then build_double; else build_real; fi
+	missing=
 	for set in suite resnet50 vgg16 many; do
 		count=$(find "$ram/$set" -name '*.plan' | wc -l)
-		[ "$count" -gt 0 ] || fail "there are no plans in $set"
+		[ "$count" -gt 0 ] || missing="$missing $set"
 		note "$(printf '{"part":"build","set":"%s","plans":%s,"mb":%s}' "$set" "$count" "$(du -sm "$ram/$set" | cut -f1)")"
 	done
 	note "$(echo "$(seconds) $start" | awk '{printf "{\"part\":\"build\",\"seconds\":%.1f}", $1-$2}')"
+	[ -z "$missing" ] || fail "there are no plans for$missing"
 }
 
 # The models of the double multiply four numbers; what counts is their bytes.
@@ -44,12 +46,13 @@ build_real() {
 	generate "$ram/onnx/vgg16.onnx" vgg16 6
 	generate "$ram/onnx/resnet18.onnx" resnet18 7
 	generate "$ram/onnx/resnet18-narrow.onnx" resnet18 8 -width 0.75
-	# Three lanes.
+	# A lane that fails leaves the others their sets.
 	lane_vgg16 & vgg=$!
 	lane_resnet50 & resnet=$!
-	lane_small
-	wait $vgg
-	wait $resnet
+	lane_small & small=$!
+	wait $vgg || echo "VGG-16 failed"
+	wait $resnet || echo "ResNet-50 failed"
+	wait $small || echo "the small ones failed"
 	# The mix: most are ResNet-18 of 24 MB. As many processes as the machine bears.
 	refit_many resnet18 1 $((models * 65 / 100))
 	refit_many resnet18-narrow 100001 $((models * 25 / 100))
@@ -99,6 +102,6 @@ refit_processes=5
 pids=
 
 wait_all() {
-	for pid in $pids; do wait "$pid" || fail "a plan was not made"; done
+	for pid in $pids; do wait "$pid" || echo "a plan was not made"; done
 	pids=
 }

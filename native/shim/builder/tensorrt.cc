@@ -41,7 +41,7 @@ class TimingCache {
   TimingCache(nvinfer1::IBuilderConfig& config, std::string path) : config_(config), path_(std::move(path)) {
     if (path_.empty()) return;
     const std::string before = readFileIfThere(path_);
-    cache_.reset(config_.createTimingCache(before.data(), before.size()));
+    cache_.reset(config_.createTimingCache(before.empty() ? nullptr : before.data(), before.size()));
     if (cache_ && config_.setTimingCache(*cache_, false)) return;
     // It is another version's or another device's: begin again.
     cache_.reset(config_.createTimingCache(nullptr, 0));
