@@ -42,6 +42,7 @@ type fakeManager struct {
 	specs   int
 	addErr  error
 	refusal error // of Ready
+	loadErr error
 }
 
 // doubling is a model that gives y = 2x for four floats.
@@ -138,6 +139,12 @@ func (m *fakeManager) Pin(digest string, on bool) error {
 }
 
 func (m *fakeManager) Load(_ context.Context, digest string, _ engine.DeviceID) error {
+	m.mu.Lock()
+	err := m.loadErr
+	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	m.change(func(models map[string]cachemgr.ModelState) {
 		m.loads = append(m.loads, digest)
 		m.spec.Known = true
@@ -146,6 +153,12 @@ func (m *fakeManager) Load(_ context.Context, digest string, _ engine.DeviceID) 
 		models[digest] = state
 	})
 	return nil
+}
+
+func (m *fakeManager) loadFails(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.loadErr = err
 }
 
 func (m *fakeManager) Unload(_ context.Context, digest string) error {

@@ -17,6 +17,8 @@ type file struct {
 
 	// spec is set once known: a file does not change.
 	spec atomic.Pointer[fileSpec]
+	// preloaded is nil until a loading ahead of use has ended.
+	preloaded atomic.Pointer[preloaded]
 }
 
 // fileSpec is what a model takes and gives, with what is worked out from that

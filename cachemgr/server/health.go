@@ -48,6 +48,9 @@ func (s *Server) modelReady(w http.ResponseWriter, r *http.Request, c Caller) er
 	if err == nil { // it can be read, but perhaps not be loaded
 		err = s.manager.Ready(e.file.digest)
 	}
+	if err == nil {
+		err = s.notPreloaded(e)
+	}
 	if err != nil {
 		// Not %w: whatever the reason, the answer to this question is "not ready".
 		return fmt.Errorf("%w: model %q: %v", errNotReady, e.offer.Name, err)

@@ -62,14 +62,14 @@ func (s *Server) prefetch(w http.ResponseWriter, r *http.Request, _ Caller) erro
 	if !s.catalog.knows(want.Digest) {
 		return fmt.Errorf("%w: digest %q", cachemgr.ErrUnknownModel, want.Digest)
 	}
-	s.load(want)
+	s.load(want, func(err error) { s.logNotLoaded(want, err) })
 	s.writeJSON(w, http.StatusAccepted, struct{}{})
 	return nil
 }
 
-// load makes a model resident in the background; a second wish for the same
-// changes nothing.
-func (s *Server) load(want api.PrefetchRequest) {
+// load makes a model resident in the background and tells done how that has ended;
+// a second wish for the same changes nothing.
+func (s *Server) load(want api.PrefetchRequest, done func(error)) {
 	s.background(func(ctx context.Context) {
 		if _, running := s.loading.LoadOrStore(want, struct{}{}); running {
 			return
@@ -77,8 +77,12 @@ func (s *Server) load(want api.PrefetchRequest) {
 		defer s.loading.Delete(want)
 		ctx, cancel := context.WithTimeout(ctx, s.limits.Run)
 		defer cancel()
-		if err := s.manager.Load(ctx, want.Digest, engine.DeviceID(want.Device)); err != nil {
-			s.log.Warn("model not loaded ahead of use", "digest", want.Digest, "device", want.Device, "error", err)
-		}
+		done(s.manager.Load(ctx, want.Digest, engine.DeviceID(want.Device)))
 	})
+}
+
+func (s *Server) logNotLoaded(want api.PrefetchRequest, err error) {
+	if err != nil {
+		s.log.Warn("model not loaded ahead of use", "digest", want.Digest, "device", want.Device, "error", err)
+	}
 }

@@ -222,7 +222,7 @@ func (s *Server) follow(ref api.FunctionRef) []refusal {
 	}
 	for _, e := range s.catalog.entriesOf(ref) {
 		if e.offer.Preload {
-			s.load(api.PrefetchRequest{Digest: e.offer.Digest})
+			s.preload(e.file)
 		}
 	}
 	return refused
