@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -183,6 +184,23 @@ func TestStatusWithoutAnything(t *testing.T) {
 	const want = `{"name":"f","image":"","namespace":"n","labels":{"faas_function":"f"},"annotations":{},"createdAt":"0001-01-01T00:00:00Z"}`
 	if string(out) != want {
 		t.Errorf("got %s", out)
+	}
+}
+
+func TestStatusSaysWhatIsWrong(t *testing.T) {
+	submitted := map[string]string{"a": "b"}
+	f := &runtime.Function{Deployment: runtime.Deployment{Request: deployment(func(d *types.FunctionDeployment) { d.Annotations = &submitted })}}
+	for problem, want := range map[string]map[string]string{
+		"":        {"a": "b"},
+		"pulling": {"a": "b", "com.openfaas.gpu.problem": "pulling"},
+	} {
+		f.Problem = problem
+		if got := *Status(f, 0).Annotations; !maps.Equal(got, want) {
+			t.Errorf("problem %q: annotations %v, want %v", problem, got, want)
+		}
+	}
+	if len(submitted) != 1 {
+		t.Errorf("what was submitted is now %v", submitted)
 	}
 }
 

@@ -12,6 +12,10 @@ import (
 // finds a function by it.
 const labelName = "faas_function"
 
+// annotationProblem is added while replicas are missing: people see annotations in
+// what faas-cli describes.
+const annotationProblem = "com.openfaas.gpu.problem"
+
 // Status shows f to clients, with what was submitted word for word.
 func Status(f *runtime.Function, invocations float64) types.FunctionStatus {
 	d := f.Deployment.Request
@@ -20,9 +24,12 @@ func Status(f *runtime.Function, invocations float64) types.FunctionStatus {
 		maps.Copy(labels, *d.Labels)
 	}
 	labels[labelName] = f.Deployment.ID.Name
-	annotations := d.Annotations
-	if annotations == nil || *annotations == nil {
-		annotations = &map[string]string{}
+	annotations := map[string]string{}
+	if d.Annotations != nil {
+		maps.Copy(annotations, *d.Annotations)
+	}
+	if f.Problem != "" {
+		annotations[annotationProblem] = f.Problem
 	}
 	return types.FunctionStatus{
 		Name:                   f.Deployment.ID.Name,
@@ -33,7 +40,7 @@ func Status(f *runtime.Function, invocations float64) types.FunctionStatus {
 		Constraints:            d.Constraints,
 		Secrets:                d.Secrets,
 		Labels:                 &labels,
-		Annotations:            annotations,
+		Annotations:            &annotations,
 		Limits:                 d.Limits,
 		Requests:               d.Requests,
 		ReadOnlyRootFilesystem: d.ReadOnlyRootFilesystem,
