@@ -73,7 +73,7 @@ func (f *fake) set(id runtime.ID, change func(*runtime.Function)) {
 	if change == nil {
 		delete(next.Functions, id)
 	} else {
-		fn := runtime.Function{UID: "1", Deployment: runtime.Deployment{ID: id, Request: types.FunctionDeployment{
+		fn := runtime.Function{UID: "1", Revisions: []string{"r1"}, Deployment: runtime.Deployment{ID: id, Request: types.FunctionDeployment{
 			Service: id.Name, Namespace: id.Namespace, Image: "i",
 		}}}
 		if was := next.Functions[id]; was != nil {
@@ -91,7 +91,7 @@ func readyReplicas(ids ...string) func(*runtime.Function) {
 	return func(f *runtime.Function) {
 		f.Desired, f.Replicas = len(ids), nil
 		for _, id := range ids {
-			f.Replicas = append(f.Replicas, runtime.Replica{ID: id, URL: "http://" + id + ":8080", Ready: true})
+			f.Replicas = append(f.Replicas, runtime.Replica{ID: id, Node: "here", URL: "http://" + id + ":8080", Ready: true})
 		}
 	}
 }
