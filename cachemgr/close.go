@@ -12,6 +12,9 @@ import (
 func (m *Manager) Close(ctx context.Context) error {
 	m.mu.Lock()
 	m.closed = true
+	if m.wake != nil {
+		m.wake.Stop()
+	}
 	m.board.touch()
 	m.mu.Unlock()
 

@@ -35,6 +35,9 @@ type Config struct {
 	// counted: the link is not what it takes time for. Default: 2.
 	Transfers int
 
+	// NoPrefetch: models come when they are asked for, not when they are expected.
+	NoPrefetch bool
+
 	// Concurrency is how many requests compute at once on a device. Default: 1.
 	Concurrency int
 	// QueueDepth is how many requests may wait in the manager, be it for bytes or

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/cachemgr/arrival"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 	"github.com/faas-gpu/faas-gpu/cachemgr/policy"
 	"github.com/faas-gpu/faas-gpu/cachemgr/queue"
@@ -48,6 +49,7 @@ type model struct {
 	openBegan, openEnded time.Time
 	unstagings           int // how often the host memory was given back
 
+	gaps     arrival.Gaps // between requests
 	stats    api.CacheStats
 	lastUsed time.Time
 	dirty    bool // not yet in a snapshot
@@ -86,6 +88,10 @@ type slot struct {
 	queued  bool        // want is open: waits for bytes; only if it is not empty
 	retried bool        // the engine was short of memory once already
 
+	prefetchAt time.Duration // when to bring it back; see foresee
+	foreseen   int           // place in Manager.forecast, -1 outside
+	prefetched bool          // brought without a request, and not used since then
+
 	transfer  transfer // while loading
 	loadBegan time.Time
 	entry     policy.Entry  // of the last Load, for the order of eviction
@@ -110,6 +116,8 @@ type device struct {
 	loads   *queue.Queue // requests that wait for their model
 	claim   *slot        // models in use give way for it, so it is the next to load
 	link    link
+	// expected is what is prefetched when idle models have left for it.
+	expected *slot
 
 	turns   *queue.Queue // requests that hold a lease and wait to compute
 	running int          // runs that go on
@@ -130,7 +138,7 @@ type hostPool struct {
 
 // newSlot is the absence of a model on a device.
 func newSlot(mod *model, d *device) *slot {
-	s := &slot{model: mod, dev: d}
+	s := &slot{model: mod, dev: d, foreseen: -1}
 	s.want, s.turn = queue.NewGroup(s), queue.NewGroup(s)
 	return s
 }

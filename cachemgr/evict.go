@@ -156,6 +156,7 @@ func (m *Manager) evicted(s *slot, err error) {
 	s.residual = s.held.Residual
 	s.state, s.instance, s.held = slotAbsent, nil, engine.Cost{}
 	mod.stats.Evictions++
+	s.hasLeft()
 	m.mark(mod)
 	m.say(slog.LevelDebug, "model evicted", "model", mod.Name, "device", d.ID)
 	if err != nil {
@@ -166,6 +167,11 @@ func (m *Manager) evicted(s *slot, err error) {
 		m.lose(d, err)
 	}
 	m.unstageIfUnused(mod)
+	m.foresee(s)
+	if next := d.expected; next != nil && d.closing == 0 {
+		d.expected = nil
+		m.prefetch(next)
+	}
 }
 
 // lose takes everything off a device that was lost: requests that wait for it

@@ -91,6 +91,8 @@ func (m *Manager) used(mod *model, d *device, outcome string, now time.Time) {
 		mod.stats.Loads++
 	}
 	mod.lastUsed = now
+	mod.gaps.Seen(now.Sub(m.began))
+	mod.slots[d.index].wasUsed()
 	d.order.Touch(mod.key)
 	m.host.order.Touch(mod.key)
 	m.mark(mod)

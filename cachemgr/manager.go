@@ -33,6 +33,9 @@ type Manager struct {
 	began time.Time   // the queues count from here
 	book  *queue.Book // of how the functions fare
 
+	forecast forecast // of models to be prefetched
+	wake     *time.Timer
+
 	serial  uint64 // entries made
 	tickets uint64 // tickets made
 	calls   int    // Infer, Load and Spec that wait or run

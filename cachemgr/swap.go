@@ -95,6 +95,7 @@ func deviceTooSmall(s *slot, pinned int64) error {
 // load makes a staged model resident. Its bytes fit; they are counted from here
 // on.
 func (m *Manager) load(s *slot) {
+	m.unforesee(s)
 	d, need := s.dev, s.need()
 	d.ledger.reserve(s.cost.Peak, s.residual)
 	s.held, s.state, s.loadBegan = s.cost, slotLoading, time.Now()
@@ -221,6 +222,8 @@ func (m *Manager) loadFailed(s *slot, read engine.Device, err error) {
 	d.ledger.abort(s.held.Peak, s.residual)
 	d.link.end(s, time.Now())
 	s.state, s.held = slotAbsent, engine.Cost{}
+	forNobody := s.prefetched
+	s.hasLeft()
 	m.mark(mod)
 	defer m.unstageIfUnused(mod)
 	switch {
@@ -238,6 +241,8 @@ func (m *Manager) loadFailed(s *slot, read engine.Device, err error) {
 		}
 		s.retried = true
 		m.queueLoad(s)
+	case errors.Is(err, engine.ErrNoMemory) && forNobody:
+		m.say(slog.LevelDebug, "no memory for a model that was expected", "model", mod.Name, "error", err)
 	default:
 		s.retried = false
 		m.note(&s.failure, err)

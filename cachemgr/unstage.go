@@ -136,6 +136,7 @@ func (m *Manager) unstaged(mod *model) {
 	mod.phase, mod.staged, mod.hostBytes = onDisk, nil, 0
 	m.retired(mod)
 	for _, s := range mod.slots {
+		m.unforesee(s)
 		s.dev.ledger.unstaged(s.residual)
 		s.residual = 0
 	}

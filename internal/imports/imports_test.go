@@ -58,6 +58,7 @@ func TestPureLeaves(t *testing.T) {
 	leaves := map[string][]string{
 		"cachemgr/api/tensor":     nil,
 		"cachemgr/engine":         {"cachemgr/api/tensor"},
+		"cachemgr/arrival":        nil,
 		"cachemgr/policy":         nil,
 		"cachemgr/queue":          nil,
 		"provider/sched":          nil,
