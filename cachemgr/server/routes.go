@@ -36,10 +36,12 @@ func (s *Server) table() []route {
 		{"GET", "/v2/models/{model}", byFunction, s.modelMetadata},
 		{"GET", "/v2/models/{model}/ready", byFunction, s.modelReady},
 		{"POST", "/v2/models/{model}/infer", byFunction, s.infer},
+		{"GET", "/v2/models/{model}/config", byFunction, s.modelConfig},
 		{"GET", "/v2/models/{model}/stats", byFunction, s.statistics},
 		{"GET", "/v2/models/{model}/versions/{version}", byFunction, s.modelMetadata},
 		{"GET", "/v2/models/{model}/versions/{version}/ready", byFunction, s.modelReady},
 		{"POST", "/v2/models/{model}/versions/{version}/infer", byFunction, s.infer},
+		{"GET", "/v2/models/{model}/versions/{version}/config", byFunction, s.modelConfig},
 		{"GET", "/v2/models/{model}/versions/{version}/stats", byFunction, s.statistics},
 		{"GET", "/v2/models/stats", byFunction, s.statistics},
 

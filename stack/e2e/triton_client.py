@@ -20,6 +20,9 @@ def main(url, model):
     metadata = client.get_model_metadata(model)
     (spec,) = metadata["inputs"]
     (out,) = metadata["outputs"]
+    config = client.get_model_config(model)
+    assert config["name"] == model and config["max_batch_size"] == 0, config
+    assert config["input"][0]["dims"] == spec["shape"] and config["input"][0]["data_type"] == "TYPE_" + spec["datatype"], config
 
     answers = set()
     for binary_in in (True, False):

@@ -101,7 +101,7 @@ func isModelRoute(path, model, version string) bool {
 	default:
 		path = strings.TrimPrefix(path, "/v2/models/"+model)
 	}
-	return path == "" || path == "/ready" || path == "/infer" || path == "/stats"
+	return path == "" || path == "/ready" || path == "/infer" || path == "/stats" || path == "/config"
 }
 
 // modelOf finds the model in a path; ok is false if it is about none. Version ""
