@@ -1,11 +1,13 @@
 package shm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/buffer"
@@ -20,7 +22,9 @@ type Options struct {
 	Token func() string
 	// Limit is the most memory that is shared, in bytes; 0: none is.
 	Limit int64
-	Log   *slog.Logger
+	// Keep is how long memory is kept that no request uses; 0: 30 s.
+	Keep time.Duration
+	Log  *slog.Logger
 }
 
 // Client is an api.Client whose Infer hands large tensors over in shared memory,
@@ -35,7 +39,8 @@ type Client struct {
 // NewClient returns a client around another. Both have to be closed.
 func NewClient(c *api.Client, o Options) *Client {
 	return &Client{Client: c, segments: &segments{
-		socket: o.Socket, token: o.Token, limit: o.Limit, log: o.Log, idle: make(map[int][]*segment),
+		socket: o.Socket, token: o.Token, limit: o.Limit, log: o.Log,
+		keep: cmp.Or(o.Keep, 30*time.Second), idle: make(map[int][]*segment),
 	}}
 }
 

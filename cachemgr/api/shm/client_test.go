@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/oip"
@@ -175,4 +176,19 @@ func TestManyClientsAtOnce(t *testing.T) {
 		t.Errorf("after its end: %v", err)
 	}
 	waitFor(t, func() bool { n, size := s.server.Regions().Usage(); return n == 0 && size == 0 })
+}
+
+// Memory that no request has used for a while is given back, and taken again.
+func TestIdleMemoryIsGivenBack(t *testing.T) {
+	s := startNode(t, picture, server.Limits{})
+	c := s.clientThatKeeps(20*time.Millisecond, 64<<20, quiet)
+	for range 2 {
+		for range 3 {
+			if err := infer(t.Context(), c, picture); err != nil {
+				t.Fatal(err)
+			}
+		}
+		waitFor(t, func() bool { n, size := s.server.Regions().Usage(); return n == 0 && size == 0 })
+	}
+	s.want(6, 6)
 }

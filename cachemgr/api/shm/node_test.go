@@ -148,6 +148,11 @@ func (s *node) start(sharing bool) {
 // client has the model "m" known to the node.
 func (s *node) client(limit int64, log *slog.Logger) *shm.Client {
 	s.Helper()
+	return s.clientThatKeeps(0, limit, log)
+}
+
+func (s *node) clientThatKeeps(keep time.Duration, limit int64, log *slog.Logger) *shm.Client {
+	s.Helper()
 	plain, err := api.NewClient(api.ClientConfig{Address: filepath.Join(s.dir, api.SocketOIP)})
 	if err != nil {
 		s.Fatal(err)
@@ -162,7 +167,7 @@ func (s *node) client(limit int64, log *slog.Logger) *shm.Client {
 		s.Fatal(err)
 	}
 	c := shm.NewClient(plain, shm.Options{
-		Socket: filepath.Join(s.dir, api.SocketShm), Token: func() string { return "" }, Limit: limit, Log: log,
+		Socket: filepath.Join(s.dir, api.SocketShm), Token: func() string { return "" }, Limit: limit, Keep: keep, Log: log,
 	})
 	s.Cleanup(func() {
 		c.Close()

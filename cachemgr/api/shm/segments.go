@@ -2,13 +2,10 @@ package shm
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"math/bits"
 	"sync"
 	"time"
-
-	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 )
 
 // Segments have sizes of powers of two, from this one on: 256 KiB.
@@ -25,6 +22,7 @@ type segment struct {
 	*Memory
 	conn   *Conn
 	region string
+	since  time.Time // it is idle
 }
 
 // segments are kept for reuse: it costs a system call a page, and an exchange, to
@@ -32,14 +30,16 @@ type segment struct {
 type segments struct {
 	socket string
 	token  func() string
-	limit  int64 // bytes of all together
+	limit  int64         // bytes of all together
+	keep   time.Duration // how long one that is idle is kept
 	log    *slog.Logger
 
 	growing sync.Mutex // one is being made; never waited for
 
 	mu      sync.Mutex
 	conn    *Conn
-	idle    map[int][]*segment // by size; all of conn
+	idle    map[int][]*segment // by size, those used last at the end; all of conn
+	trimmer *time.Timer        // nil: nothing is idle
 	bytes   int64              // of all segments, also those in use
 	retryAt time.Time
 	wait    time.Duration // after the next failure
@@ -96,10 +96,8 @@ func (s *segments) reserve(n int64) bool {
 	}
 	for class, list := range s.idle { // of sizes that are not asked for
 		for s.bytes+n > s.limit && len(list) > 0 {
-			g := list[len(list)-1]
-			list = list[:len(list)-1]
-			s.work.Go(func() { _ = g.conn.Unregister(g.region) })
-			s.discard(g)
+			s.retire(list[0])
+			list = list[1:]
 		}
 		s.idle[class] = list
 	}
@@ -121,68 +119,7 @@ func (s *segments) make(ctx context.Context, size int) (*segment, error) {
 		_ = m.Close()
 		return nil, err
 	}
-	return &segment{m, conn, region}, nil
-}
-
-// register hands memory over, once more where the connection turns out to have
-// ended: the next cache manager may be there already.
-func (s *segments) register(ctx context.Context, m *Memory) (*Conn, string, error) {
-	for {
-		conn, fresh, err := s.connection(ctx)
-		if err != nil {
-			return nil, "", err
-		}
-		region, err := conn.Register(m)
-		if !errors.Is(err, api.ErrUnreachable) {
-			return conn, region, err
-		}
-		s.ended(conn)
-		if fresh {
-			return nil, "", err
-		}
-	}
-}
-
-var errClosed = errors.New("the client is closed")
-
-// connection is the present one, or a fresh one. The caller holds growing.
-func (s *segments) connection(ctx context.Context) (conn *Conn, fresh bool, err error) {
-	s.mu.Lock()
-	conn = s.conn
-	s.mu.Unlock()
-	if conn != nil {
-		return conn, false, nil
-	}
-	if conn, err = Dial(ctx, s.socket, s.token()); err != nil {
-		return nil, false, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		_ = conn.Close()
-		return nil, false, errClosed
-	}
-	s.conn = conn
-	return conn, true, nil
-}
-
-// failed takes note that one of n bytes could not be made. The caller's own end is
-// no reason to stop trying.
-func (s *segments) failed(ctx context.Context, n int64, err error) {
-	s.mu.Lock()
-	s.bytes -= n
-	if ctx.Err() != nil || errors.Is(err, errClosed) {
-		s.mu.Unlock()
-		return
-	}
-	s.wait = min(max(2*s.wait, firstRetry), lastRetry)
-	s.retryAt = time.Now().Add(s.wait)
-	news := s.told != err.Error()
-	s.told = err.Error()
-	s.mu.Unlock()
-	if news {
-		s.log.Info("large tensors go through the socket: memory is not shared with the cache manager", "reason", err)
-	}
+	return &segment{Memory: m, conn: conn, region: region}, nil
 }
 
 // put gives a segment back that nobody uses any more.
@@ -193,8 +130,33 @@ func (s *segments) put(g *segment) {
 		s.discard(g)
 		return
 	}
-	s.wait = 0
+	s.wait, g.since = 0, time.Now()
 	s.idle[len(g.Data)] = append(s.idle[len(g.Data)], g)
+	if s.trimmer == nil {
+		s.trimmer = time.AfterFunc(s.keep, s.trim)
+	}
+}
+
+// trim gives back what has not been used for a while: it is the function's memory.
+func (s *segments) trim() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trimmer = nil
+	now, first := time.Now(), time.Time{}
+	for class, list := range s.idle {
+		for len(list) > 0 && now.Sub(list[0].since) >= s.keep {
+			s.retire(list[0])
+			list = list[1:]
+		}
+		if s.idle[class] = list; len(list) == 0 {
+			delete(s.idle, class)
+		} else if first.IsZero() || list[0].since.Before(first) {
+			first = list[0].since
+		}
+	}
+	if !first.IsZero() {
+		s.trimmer = time.AfterFunc(first.Add(s.keep).Sub(now), s.trim)
+	}
 }
 
 // abandon gives a segment up that the cache manager may still use, for a request
@@ -203,9 +165,16 @@ func (s *segments) abandon(g *segment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if g.conn == s.conn {
-		// An error is the end of the connection, and the region's with it.
-		s.work.Go(func() { _ = g.conn.Unregister(g.region) })
+		s.retire(g)
+	} else {
+		s.discard(g)
 	}
+}
+
+// retire gives a segment of the connection back on both sides. s.mu is held.
+func (s *segments) retire(g *segment) {
+	// An error is the end of the connection, and the region's with it.
+	s.work.Go(func() { _ = g.conn.Unregister(g.region) })
 	s.discard(g)
 }
 
@@ -216,30 +185,6 @@ func (s *segments) lost(g *segment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.discard(g)
-}
-
-// ended takes note of the end of a connection.
-func (s *segments) ended(conn *Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.conn == conn {
-		s.disconnect()
-	}
-}
-
-// disconnect drops the connection with all that is idle. s.mu is held.
-func (s *segments) disconnect() {
-	if s.conn == nil {
-		return
-	}
-	_ = s.conn.Close() // it is given up
-	s.conn = nil
-	for _, list := range s.idle {
-		for _, g := range list {
-			s.discard(g)
-		}
-	}
-	clear(s.idle)
 }
 
 // discard gives memory back. s.mu is held.
@@ -255,6 +200,9 @@ func (s *segments) close() {
 	s.mu.Lock()
 	s.closed = true
 	s.disconnect()
+	if s.trimmer != nil {
+		s.trimmer.Stop()
+	}
 	s.mu.Unlock()
 	s.work.Wait() // nothing is added any more: there is no connection
 }
