@@ -90,6 +90,14 @@ typedef struct {
   uint64_t residual;
   uint64_t host;
   uint32_t measured; /* 0: a guess from the size of the file */
+  /* Parts of residual: small blocks of the plan, and what the driver took while it
+   * was deserialized, while it got its context, and in its first run. The driver
+   * takes 2 MiB at a time or so: the last three are right for many models
+   * together. */
+  uint64_t residual_small;
+  uint64_t residual_engine;
+  uint64_t residual_context;
+  uint64_t residual_run;
 } gpushim_cost;
 
 /* One input or output of a run. */

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "phase.h"
 #include "warmup.h"
 
 namespace gpushim {
@@ -21,6 +22,7 @@ Placement::~Placement() {
 }
 
 void Placement::load(const std::string* plan) {
+  const Phase phase("swap");
   if (loaded_) throw Failure(Code::failed, "it is loaded on this device already");
   if (needsPlan()) {
     discard();
@@ -55,24 +57,28 @@ std::size_t Placement::outside() {
 void Placement::build(const std::string& plan) {
   std::lock_guard<std::mutex> lock(device_.building());
   Recording deserialized, prepared;
+  Outside taken;
   try {
     const std::size_t before = outside();
+    const auto since = [&] { return std::max(outside(), before) - before; };
     {
       Recorder recorder(device_, &deserialized);
       program_ = device_.loader().load(plan.data(), plan.size());
     }
     if (device_.arena().remaps()) capture(deserialized);
+    taken.engine = since();
     {
       Recorder recorder(device_, &prepared);
       program_->prepare();
     }
+    taken.context = std::max(since(), taken.engine);
     describe();
     device_.prepare(program_->scratchBytes(), spec_.inputBytes + spec_.outputBytes);
     dirty_ = true;
     warmUp(device_, *program_);
     dirty_ = false;
-    const std::size_t after = outside();
-    account(deserialized, prepared, after > before ? after - before : 0);
+    taken.run = std::max(since(), taken.context);
+    account(deserialized, prepared, taken);
   } catch (...) {
     broken_ = true;
     try {
@@ -122,18 +128,25 @@ void Placement::capture(const Recording& recording) {
   dirty_ = false;
 }
 
-void Placement::account(const Recording& deserialized, const Recording& prepared, std::size_t outside) {
+void Placement::account(const Recording& deserialized, const Recording& prepared, const Outside& outside) {
+  const bool remaps = device_.arena().remaps();
   std::size_t weights = 0;
   for (const Weight& w : weights_) weights += w.range->backed;
-  const std::size_t kept = deserialized.bytes - weights + prepared.bytes + outside;
+  const std::size_t small = deserialized.bytes - weights + prepared.bytes;
+  const std::size_t kept = small + outside.run;
   std::lock_guard<std::mutex> lock(costLock_);
   cost_.resident = kept + weights;
-  cost_.residual = device_.arena().remaps() ? kept : 0;
   // A later load takes what is not there yet, unless it deserializes again.
-  const std::size_t building = std::max(deserialized.peak, deserialized.bytes + prepared.peak) + outside;
-  cost_.peak = device_.arena().remaps() ? cost_.resident : std::max<std::size_t>(building, cost_.resident);
+  const std::size_t building = std::max(deserialized.peak, deserialized.bytes + prepared.peak) + outside.run;
+  cost_.peak = remaps ? cost_.resident : std::max<std::size_t>(building, cost_.resident);
   cost_.host = image_.bytes();
   cost_.measured = 1;
+  if (!remaps) return;
+  cost_.residual = kept;
+  cost_.residual_small = small;
+  cost_.residual_engine = outside.engine;
+  cost_.residual_context = outside.context - outside.engine;
+  cost_.residual_run = outside.run - outside.context;
 }
 
 void Placement::cost(gpushim_cost* c) const {

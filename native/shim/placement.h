@@ -48,7 +48,10 @@ class Placement {
   void build(const std::string& plan);
   void describe();
   void capture(const Recording& recording);
-  void account(const Recording& deserialized, const Recording& prepared, std::size_t outside);
+  struct Outside {  // bytes that were taken beside the arena, since the begin
+    std::size_t engine = 0, context = 0, run = 0;
+  };
+  void account(const Recording& deserialized, const Recording& prepared, const Outside& outside);
   std::size_t outside();
   void swapIn();
   void copyWeights();

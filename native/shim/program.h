@@ -59,7 +59,8 @@ class Program {
   virtual void shapes(const Shape* inputs, Shape* outputs) = 0;
   // Puts a run into the stream.
   virtual void enqueue(const Address* inputs, const Address* outputs, Address scratch, Stream stream) = 0;
-  // The weights go away: gives back what only makes runs faster. None is going on.
+  // The weights go away: gives back what only makes runs faster, where others may
+  // want it. None is going on.
   virtual void rest() noexcept = 0;
 };
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "phase.h"
 #include "placement.h"
 
 namespace gpushim {
@@ -42,6 +43,7 @@ void Placement::shapes(const gpushim_tensor* in, gpushim_tensor* out) {
 }
 
 void Placement::run(std::uint32_t number, const gpushim_tensor* in, const gpushim_tensor* out) {
+  const Phase phase("compute");
   requireLoaded();
   Slot& slot = device_.slot(number);
   if (slot.dirty) check(driver_, driver_.waitStream(slot.stream.get()), "wait for the run before");

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <thread>
 
+#include "phase.h"
+
 namespace gpushim {
 
 namespace {
@@ -20,9 +22,11 @@ constexpr std::size_t kTelling = 8 << 20;
 Transfers::Ticket::Ticket(Transfers& transfers, const std::vector<Piece>& pieces, Event done)
     : transfers_(transfers), done_(done) {
   std::unique_lock<std::mutex> lock(transfers.mutex_);
-  const std::uint64_t turn = transfers.arrived_++;
-  transfers.left_.wait(lock,
-                       [&] { return transfers.entered_ == turn && transfers.inside_ < transfers.most_; });
+  {
+    const Phase phase("queue");
+    const std::uint64_t turn = transfers.arrived_++;
+    transfers.left_.wait(lock, [&] { return transfers.entered_ == turn && transfers.inside_ < transfers.most_; });
+  }
   transfers.entered_++;
   alone_ = transfers.inside_++ == 0;
   transfers.left_.notify_all();  // there may be room for the next one

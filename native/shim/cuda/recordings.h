@@ -10,8 +10,9 @@
 namespace gpushim {
 
 // Recordings are those of one program. Each takes some kilobytes of the device for
-// each kernel, so only runs that come again and again are recorded, as many as
-// the device's counter allows, and they go when the program rests.
+// each kernel, so only runs that come again and again are recorded, and as many as
+// the device's counter allows. They know addresses only, so they stay while the
+// weights are gone, as long as there is no shortage of them.
 class Recordings {
  public:
   Recordings(CudaDriver& driver, std::atomic<int>& left) : driver_(driver), left_(left) {}
@@ -33,6 +34,9 @@ class Recordings {
     return true;
   }
   void clear() noexcept;
+  void rest() noexcept {
+    if (left_ <= 0) clear();
+  }
 
  private:
   static constexpr int kRunsBefore = 8;

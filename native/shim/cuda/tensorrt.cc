@@ -124,7 +124,7 @@ class TensorRTProgram final : public Program {
   std::size_t scratchBytes() const override { return scratch_; }
   void shapes(const Shape* inputs, Shape* outputs) override;
   void enqueue(const Address* inputs, const Address* outputs, Address scratch, Stream stream) override;
-  void rest() noexcept override { recordings_.clear(); }
+  void rest() noexcept override { recordings_.rest(); }
 
  private:
   void describe();

@@ -3,186 +3,139 @@
 //	measure LIBGPUSHIM MODEL.plan MODELS NAME [LOADERS]
 //
 // It opens the plan MODELS times (each with weights of its own in memory) and
-// prints one line of JSON. Every output is compared with the first one of its
-// model, bit by bit.
-#include <NvInfer.h>
-#include <dlfcn.h>
+// prints one line of JSON. Every output is compared with the first one, bit by
+// bit. LOADERS threads load ahead where every request is a miss; 2 if not given.
+#include "measure_shim.h"
 
-#include <algorithm>
-#include <chrono>
+#include <atomic>
 #include <condition_variable>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <mutex>
-#include <string>
 #include <thread>
-#include <vector>
-
-#include "../cuda/driver.h"
-#include "../program.h"
-
-using gpushim::check;
-using Clock = std::chrono::steady_clock;
 
 namespace {
 
-double msSince(Clock::time_point t) { return std::chrono::duration<double, std::milli>(Clock::now() - t).count(); }
+using namespace gpushim;
 
-double median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 2];
-}
-
-[[noreturn]] void die(const std::string& why) {
-  std::fprintf(stderr, "measure: %s\n", why.c_str());
-  std::exit(1);
-}
-
-class Quiet : public nvinfer1::ILogger {
-  void log(Severity severity, const char* message) noexcept override {
-    if (severity <= Severity::kERROR) std::fprintf(stderr, "%s\n", message);
-  }
+// Check counts swaps, and outputs that are not the first one.
+struct Check {
+  std::string want;
+  int swaps = 0, wrong = 0;
+  void operator()(const std::string& got) { wrong += got != want; }
 };
 
-// Shim is an engine behind the C table, with copies of one plan.
-class Shim {
+// Line is one JSON object.
+class Line {
  public:
-  Shim(const char* library, const char* plan, int models) {
-    void* loaded = dlopen(library, RTLD_NOW | RTLD_LOCAL);
-    if (loaded == nullptr) die(dlerror());
-    auto get = reinterpret_cast<const gpushim_table* (*)(uint32_t)>(dlsym(loaded, "gpushim_get"));
-    table = get(GPUSHIM_VERSION);
-    gpushim_config config{};
-    config.slots = 2;
-    must(table->open_engine(&config, &engine, &error));
-    models_.resize(std::size_t(models));
-    for (auto& m : models_) must(table->open_model(engine, plan, &m, &error));
+  void add(const char* name, const char* format, double value) {
+    char text[64];
+    std::snprintf(text, sizeof text, format, value);
+    fields_ += std::string(fields_.empty() ? "" : ", ") + "\"" + name + "\": " + text;
   }
-  ~Shim() {
-    for (auto& m : models_) table->close_model(m, &error);
-    table->close_engine(engine);
-  }
-
-  void must(int code) {
-    if (code != GPUSHIM_OK) die(error.message);
-  }
-  void load(std::size_t i) {
-    gpushim_error e{};
-    if (table->load(models_[i], 0, &e) != GPUSHIM_OK) die(e.message);
-  }
-  void evict(std::size_t i) { must(table->evict(models_[i], 0, &error)); }
-  gpushim_cost cost(std::size_t i) {
-    gpushim_cost c{};
-    table->cost(models_[i], 0, &c);
-    return c;
-  }
-  std::size_t freeBytes() {
-    gpushim_device d{};
-    must(table->device(engine, 0, &d, &error));
-    return d.free_bytes;
-  }
-
-  // prepare makes tensors of the first input and output; the plan has one each.
-  void prepare() {
-    input = describe(0);
-    output = describe(1);
-    in.resize(input.bytes);
-    auto* x = reinterpret_cast<float*>(in.data());
-    for (std::size_t i = 0; i < in.size() / sizeof(float); i++) x[i] = float(i * 2654435761u % 2001) / 1000 - 1;
-    out.resize(output.bytes);
-    input.data = in.data();
-    output.data = out.data();
-  }
-  const std::vector<char>& run(std::size_t i) {
-    must(table->run(models_[i], 0, 0, &input, &output, &error));
-    return out;
-  }
-
-  const gpushim_table* table = nullptr;
-  gpushim_tensor input{}, output{};
-  std::vector<char> in, out;
+  void name(const char* model) { fields_ = std::string("\"model\": \"") + model + "\""; }
+  void print() const { std::printf("{%s}\n", fields_.c_str()); }
 
  private:
-  gpushim_tensor describe(uint32_t index) {
-    gpushim_tensor_spec s{};
-    must(table->tensor(models_[0], index, &s, &error));
-    gpushim::Shape shape;
-    shape.rank = s.rank;
-    std::copy(s.shape, s.shape + s.rank, shape.dims);
-    gpushim_tensor t{};
-    t.rank = s.rank;
-    std::copy(s.shape, s.shape + s.rank, t.shape);
-    t.bytes = gpushim::tensorBytes(s.type, shape);
-    return t;
-  }
-
-  gpushim_engine* engine = nullptr;
-  std::vector<gpushim_model*> models_;
-  gpushim_error error{};
+  std::string fields_;
 };
 
-// ceiling is how long one copy of this many bytes from pinned memory takes.
-double ceiling(gpushim::Driver& driver, std::size_t bytes) {
-  void* host = nullptr;
-  gpushim::Address device = 0;
-  check(driver, driver.allocHost(&host, bytes), "pin");
-  check(driver, driver.alloc(&device, bytes), "allocate");
-  std::memset(host, 1, bytes);
-  std::vector<double> ms;
-  {
-    gpushim::OwnedStream stream(driver);
-    for (int i = 0; i < 60; i++) {
-      const auto t = Clock::now();
-      check(driver, driver.copyIn(device, host, bytes, stream.get()), "copy");
-      check(driver, driver.waitStream(stream.get()), "copy");
-      ms.push_back(msSince(t));
+// firstLoads loads, runs and evicts each model for the first time.
+void firstLoads(Shim& shim, std::size_t models, Check* check, Line* line) {
+  std::vector<double> first;
+  std::size_t before = 0;
+  gpushim_cost all{};
+  for (std::size_t i = 0; i < models; i++) {
+    const auto t = Clock::now();
+    shim.load(i);
+    first.push_back(msSince(t));
+    check->swaps++;
+    if (i == 0) {
+      shim.prepare();
+      check->want = shim.run(i);
     }
+    (*check)(shim.run(i));
+    shim.evict(i);
+    if (i == 0) before = shim.freeBytes();  // its load also made what all share
+    if (i == 0) continue;
+    const gpushim_cost c = shim.cost(i);
+    all.residual += c.residual;
+    all.residual_small += c.residual_small;
+    all.residual_engine += c.residual_engine;
+    all.residual_context += c.residual_context;
+    all.residual_run += c.residual_run;
   }
-  check(driver, driver.free(device), "free");
-  check(driver, driver.freeHost(host), "free");
+  const double each = 1e6 * double(models - 1);
+  const gpushim_cost cost = shim.cost(1);
+  line->add("models", "%.0f", double(models));
+  line->add("weights_bytes", "%.0f", double(cost.resident - cost.residual));
+  line->add("residual_mb_per_model", "%.3f", (double(before) - double(shim.freeBytes())) / each);
+  line->add("residual_stated_mb", "%.3f", double(all.residual) / each);
+  line->add("residual_small_mb", "%.3f", double(all.residual_small) / each);
+  line->add("residual_engine_mb", "%.3f", double(all.residual_engine) / each);
+  line->add("residual_context_mb", "%.3f", double(all.residual_context) / each);
+  line->add("residual_run_mb", "%.3f", double(all.residual_run) / each);
+  line->add("first_load_ms", "%.2f", first[0]);
+  line->add("later_first_load_ms", "%.2f", median(std::vector<double>(first.begin() + 1, first.end())));
+}
+
+struct Misses {
+  double load, miss, evict;
+};
+
+Misses misses(Shim& shim, std::size_t models, Check* check) {
+  std::vector<double> loads, all, evicts;
+  for (int i = 0; i < 400; i++) {
+    const std::size_t m = std::size_t(i) % models;
+    const auto t = Clock::now();
+    shim.load(m);
+    loads.push_back(msSince(t));
+    (*check)(shim.run(m));
+    all.push_back(msSince(t));
+    const auto e = Clock::now();
+    shim.evict(m);
+    evicts.push_back(msSince(e));
+    check->swaps++;
+  }
+  return {median(loads), median(all), median(evicts)};
+}
+
+double hits(Shim& shim, std::size_t model, bool pinned, Check* check) {
+  std::vector<double> ms;
+  for (int i = 0; i < 700; i++) {
+    const auto t = Clock::now();
+    const std::string out = shim.run(model, pinned);
+    if (i >= 100) ms.push_back(msSince(t));
+    (*check)(out);
+  }
   return median(ms);
 }
 
-// plain is a run of the plan with TensorRT's own memory: inputs and outputs are in
-// pinned memory already.
-double plain(gpushim::Driver& driver, const std::vector<char>& plan, std::size_t inBytes, std::size_t outBytes) {
-  Quiet logger;
-  std::unique_ptr<nvinfer1::IRuntime> runtime(nvinfer1::createInferRuntime(logger));
-  std::unique_ptr<nvinfer1::ICudaEngine> engine(runtime->deserializeCudaEngine(plan.data(), plan.size()));
-  std::unique_ptr<nvinfer1::IExecutionContext> context(engine->createExecutionContext());
-  void *in = nullptr, *out = nullptr;
-  gpushim::Address din = 0, dout = 0;
-  check(driver, driver.allocHost(&in, inBytes), "pin");
-  check(driver, driver.allocHost(&out, outBytes), "pin");
-  check(driver, driver.alloc(&din, inBytes), "allocate");
-  check(driver, driver.alloc(&dout, outBytes), "allocate");
-  context->setTensorAddress(engine->getIOTensorName(0), reinterpret_cast<void*>(din));
-  context->setTensorAddress(engine->getIOTensorName(1), reinterpret_cast<void*>(dout));
-  std::vector<double> ms;
-  {
-    gpushim::OwnedStream stream(driver);
-    for (int i = 0; i < 600; i++) {
-      const auto t = Clock::now();
-      check(driver, driver.copyIn(din, in, inBytes, stream.get()), "copy");
-      if (!context->enqueueV3(static_cast<CUstream>(stream.get()))) die("the plan does not run");
-      check(driver, driver.copyOut(out, dout, outBytes, stream.get()), "copy");
-      check(driver, driver.waitStream(stream.get()), "run");
-      if (i >= 100) ms.push_back(msSince(t));
-    }
+// hitsBesideLoads runs a model that stays while others come and go all the time.
+double hitsBesideLoads(Shim& shim, std::size_t models, Check* check) {
+  std::atomic<bool> stop{false};
+  std::atomic<int> swaps{0};
+  std::vector<std::thread> others;
+  for (std::size_t first : {1, 2}) {
+    others.emplace_back([&, first] {
+      for (std::size_t i = first; !stop; i = i + 2 < models ? i + 2 : first) {
+        shim.load(i);
+        shim.evict(i);
+        swaps++;
+      }
+    });
   }
-  check(driver, driver.free(din), "free");
-  check(driver, driver.free(dout), "free");
-  check(driver, driver.freeHost(in), "free");
-  check(driver, driver.freeHost(out), "free");
-  return median(ms);
+  while (swaps < 4) std::this_thread::yield();
+  const double ms = hits(shim, 0, true, check);
+  stop = true;
+  for (auto& t : others) t.join();
+  check->swaps += swaps;
+  return ms;
 }
 
 // allMisses runs the models in turn, and evicts each at once; loaders are threads
-// that load what comes next.
-double allMisses(Shim& shim, std::size_t models, int loaders, int requests, const std::vector<char>& want, int* wrong) {
+// that load what comes next, as far ahead as that memory for three models allows.
+double allMisses(Shim& shim, std::size_t models, int loaders, int requests, Check* check) {
   std::mutex mutex;
   std::condition_variable changed;
   std::vector<bool> ready(std::size_t(requests), false);
@@ -192,7 +145,7 @@ double allMisses(Shim& shim, std::size_t models, int loaders, int requests, cons
       int i;
       {
         std::unique_lock<std::mutex> lock(mutex);
-        changed.wait(lock, [&] { return next == requests || next - done < 3; });
+        changed.wait(lock, [&] { return next == requests || next - done < loaders + 1; });
         if (next == requests) return;
         i = next++;
       }
@@ -210,8 +163,9 @@ double allMisses(Shim& shim, std::size_t models, int loaders, int requests, cons
       std::unique_lock<std::mutex> lock(mutex);
       changed.wait(lock, [&] { return bool(ready[std::size_t(i)]); });
     }
-    *wrong += shim.run(std::size_t(i) % models) != want;
+    (*check)(shim.run(std::size_t(i) % models));
     shim.evict(std::size_t(i) % models);
+    check->swaps++;
     std::lock_guard<std::mutex> lock(mutex);
     done = i + 1;
     changed.notify_all();
@@ -226,66 +180,58 @@ int main(int argc, char** argv) {
   if (argc < 5) die("usage: measure LIBGPUSHIM MODEL.plan MODELS NAME [LOADERS]");
   const std::size_t models = std::size_t(std::max(4, std::atoi(argv[3])));
   std::ifstream file(argv[2], std::ios::binary);
-  const std::vector<char> plan((std::istreambuf_iterator<char>(file)), {});
-  const int loaders = argc > 5 ? std::atoi(argv[5]) : 1;
-  gpushim::CudaLibrary cuda;
-  gpushim::CudaDriver driver(cuda, 0);
+  const std::string plan((std::istreambuf_iterator<char>(file)), {});
+  const int loaders = argc > 5 ? std::max(1, std::atoi(argv[5])) : 2;
+  CudaLibrary cuda;
+  CudaDriver driver(cuda, 0);
   check(driver, driver.enter(), "use the device");
 
-  Shim shim(argv[1], argv[2], int(models));
-  std::vector<double> first, evicts, loads, misses, hits;
-  std::vector<char> want;
-  int wrong = 0;
-  std::size_t before = 0;
-  for (std::size_t i = 0; i < models; i++) {
-    auto t = Clock::now();
-    shim.load(i);
-    first.push_back(msSince(t));
-    if (i == 0) shim.prepare();
-    if (i == 0) want = shim.run(i);
-    wrong += shim.run(i) != want;
-    shim.evict(i);
-    if (i == 0) before = shim.freeBytes();
-  }
-  const double residual = (double(before) - double(shim.freeBytes())) / double(models - 1);
-  const gpushim_cost cost = shim.cost(1);  // the first one's load also made what all share
-  const std::size_t weights = cost.resident - cost.residual;
+  Check outputs;
+  Line line;
+  line.name(argv[4]);
+  Shim shim(argv[1], argv[2], models);
+  firstLoads(shim, models, &outputs, &line);
 
-  const std::size_t image = cost.host - (64 << 10);  // Model adds that for its lists
-  const double wire = ceiling(driver, image);
-  const double native = plain(driver, plan, shim.in.size(), shim.out.size());
+  const double image = double(shim.cost(1).host - (64 << 10));  // Model adds that for its lists
+  const double wire = ceiling(driver, std::size_t(image));
+  double native = 0, graph = 0;
+  {
+    Plain plain(driver, plan, shim.inputBytes(), shim.outputBytes());
+    native = plain.ms(false);
+    graph = plain.ms(true);
+  }
   const std::size_t freeBefore = shim.freeBytes();
-  for (int i = 0; i < 400; i++) {
-    const std::size_t m = std::size_t(i) % models;
-    const auto t = Clock::now();
-    shim.load(m);
-    loads.push_back(msSince(t));
-    wrong += shim.run(m) != want;
-    misses.push_back(msSince(t));
-    const auto e = Clock::now();
-    shim.evict(m);
-    evicts.push_back(msSince(e));
-  }
+  const Misses miss = misses(shim, models, &outputs);
   shim.load(0);
-  for (int i = 0; i < 600; i++) {
-    const auto t = Clock::now();
-    const std::vector<char>& out = shim.run(0);
-    if (i >= 100) hits.push_back(msSince(t));
-    wrong += out != want;
-  }
+  const double hit = hits(shim, 0, true, &outputs), unpinned = hits(shim, 0, false, &outputs);
+  const double beside = hitsBesideLoads(shim, models, &outputs);
   shim.evict(0);
-  const double all = allMisses(shim, models, loaders, 1000, want, &wrong);
+  const double all = allMisses(shim, models, loaders, 1000, &outputs);
   const double drift = (double(freeBefore) - double(shim.freeBytes())) / 1e6;
-  const double hit = median(hits), miss = median(misses), load = median(loads);
-  std::printf(
-      "{\"model\": \"%s\", \"models\": %zu, \"weights_bytes\": %zu, \"image_bytes\": %zu, \"residual_mb_per_model\": %.3f, "
-      "\"residual_stated_mb\": %.3f, \"first_load_ms\": %.2f, \"later_first_load_ms\": %.2f, \"ceiling_ms\": %.4f, "
-      "\"ceiling_gb_s\": %.2f, \"load_ms\": %.4f, \"h2d_fraction\": %.4f, \"evict_ms\": %.4f, \"native_ms\": %.4f, "
-      "\"hit_ms\": %.4f, \"hit_over_native\": %.4f, \"miss_ms\": %.4f, \"miss_over_bound\": %.4f, \"all_miss_ms\": %.4f, "
-      "\"all_miss_over_bound\": %.4f, \"swaps\": %d, \"wrong_outputs\": %d, \"driver_drift_mb\": %.3f}\n",
-      argv[4], models, weights, image, residual / 1e6, double(cost.residual) / 1e6, first[0],
-      median(std::vector<double>(first.begin() + 1, first.end())), wire, double(image) / wire / 1e6, load, wire / load,
-      median(evicts), native, hit, hit / native, miss, miss / (wire + hit), all, all / std::max(wire, hit), 1401, wrong,
-      drift);
-  return wrong == 0 ? 0 : 1;
+  shim.unpin();
+
+  line.add("image_bytes", "%.0f", image);
+  line.add("ceiling_ms", "%.4f", wire);
+  line.add("ceiling_gb_s", "%.2f", image / wire / 1e6);
+  line.add("load_ms", "%.4f", miss.load);
+  line.add("h2d_fraction", "%.4f", wire / miss.load);
+  line.add("evict_ms", "%.4f", miss.evict);
+  line.add("native_ms", "%.4f", native);
+  line.add("native_graph_ms", "%.4f", graph);
+  line.add("hit_ms", "%.4f", hit);
+  line.add("hit_unpinned_ms", "%.4f", unpinned);
+  line.add("hit_beside_loads_ms", "%.4f", beside);
+  line.add("hit_over_native", "%.4f", hit / native);
+  line.add("hit_over_native_graph", "%.4f", hit / graph);
+  line.add("hit_unpinned_over_native", "%.4f", unpinned / native);
+  line.add("miss_ms", "%.4f", miss.miss);
+  line.add("miss_over_bound", "%.4f", miss.miss / (wire + hit));
+  line.add("loaders", "%.0f", loaders);
+  line.add("all_miss_ms", "%.4f", all);
+  line.add("all_miss_over_bound", "%.4f", all / std::max(wire, hit));
+  line.add("swaps", "%.0f", outputs.swaps);
+  line.add("wrong_outputs", "%.0f", outputs.wrong);
+  line.add("driver_drift_mb", "%.3f", drift);
+  line.print();
+  return outputs.wrong == 0 ? 0 : 1;
 }
