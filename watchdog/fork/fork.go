@@ -25,7 +25,7 @@ import (
 
 // lateOutput is how long output is still read after a process has ended, for the
 // case that another one, which left its group, has the pipe open.
-const lateOutput = time.Second
+const lateOutput = 100 * time.Millisecond
 
 // Options are what a Handler is made of.
 type Options struct {
