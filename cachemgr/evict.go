@@ -20,8 +20,10 @@ func (m *Manager) reclaim(d *device, short int64, head *slot, pressing bool) {
 	if short <= 0 || !pressing && d.busy() {
 		return
 	}
-	d.claim = head
-	short -= m.evict(d, short, func(*slot) bool { return true })
+	if n := m.evict(d, short, func(*slot) bool { return true }); n > 0 {
+		d.claim = head
+		short -= n
+	}
 	short -= m.dropResidues(short, func(mod *model) *slot {
 		if s := mod.slots[d.index]; s != head && !mod.anySlot((*slot).open) {
 			return s
@@ -38,8 +40,10 @@ func (m *Manager) reclaim(d *device, short int64, head *slot, pressing bool) {
 
 func (s *slot) idle() bool { return s.leases == 0 }
 
-// busy reports whether some model is in use, so that it will be idle.
-func (d *device) busy() bool { return d.running+d.turns.Len() > 0 }
+// busy reports whether something goes on that ends, after which there may be room.
+func (d *device) busy() bool {
+	return d.running+d.turns.Len()+len(d.leaving) > 0 || d.ledger.loading > 0
+}
 
 // evict drains models that are not pinned and may leave, in the order of the
 // policy, until short bytes are on their way; it returns how many are.

@@ -143,6 +143,14 @@ func TestPanicOfTheEngineLeavesNoLease(t *testing.T) {
 // TestHitsDoNotStarveALoad: clients that never stop asking for a resident model
 // hold up one that needs its bytes by the requests that are there already.
 func TestHitsDoNotStarveALoad(t *testing.T) {
+	for name, order := range map[string]func(*Config, *testengine.Engine){
+		"fifo": ordered(byFIFO, lru), "rrc": ordered(byRRC, torpor), "slo": ordered(bySLO, gdsf),
+	} {
+		t.Run(name, func(t *testing.T) { hitsDoNotStarveALoad(t, order) })
+	}
+}
+
+func hitsDoNotStarveALoad(t *testing.T, order func(*Config, *testengine.Engine)) {
 	inBubble(t, func(r *rig) {
 		r.add("popular", 60)
 		r.add("rare", 60)
@@ -176,5 +184,5 @@ func TestHitsDoNotStarveALoad(t *testing.T) {
 		}
 		cancel()
 		clients.Wait()
-	})
+	}, order)
 }
