@@ -50,9 +50,9 @@ type socketBench struct {
 }
 
 // node starts a cache manager with room for a number of the models.
-func (s *socketBench) node(ctx context.Context, models float64) (*gpuNode, []*gpuModel, error) {
+func (s *socketBench) node(ctx context.Context, models float64, environ ...string) (*gpuNode, []*gpuModel, error) {
 	host := int64(len(s.paths)+1) * (s.probe.cost.Host + 1<<20)
-	n, err := startNode(ctx, s.gpuOptions, s.probe.budget(models), "host_budget="+strconv.FormatInt(host, 10))
+	n, err := startNode(ctx, s.gpuOptions, s.probe.budget(models), append(environ, "host_budget="+strconv.FormatInt(host, 10))...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -156,7 +156,8 @@ func (s *socketBench) misses(ctx context.Context) (err error) {
 	if len(s.paths) < 5 {
 		return fmt.Errorf("%d plans: at least 5 are needed so that each request is a miss", len(s.paths))
 	}
-	n, models, err := s.node(ctx, room)
+	// Other orders would keep some models, and a guess bring one back early.
+	n, models, err := s.node(ctx, room, "eviction_policy=lru", "prefetch=false")
 	if err != nil {
 		return err
 	}

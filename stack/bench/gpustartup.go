@@ -121,7 +121,7 @@ func (s *startupBench) node(ctx context.Context, settings string) (*gpuNode, err
 	o := s.gpuOptions
 	o.settings = settings
 	n, err := startNode(ctx, o, s.probe.budget(2),
-		"host_budget="+strconv.FormatInt(2*(s.probe.cost.Host+1<<20), 10))
+		"host_budget="+strconv.FormatInt(2*(s.probe.cost.Host+1<<20), 10), "restart_pause=1ms")
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +167,7 @@ func (s *startupBench) losses(ctx context.Context) (err error) {
 
 // comeBack starts the cache manager again where it does not do so itself.
 func (s *startupBench) comeBack(ctx context.Context, n *gpuNode, began time.Time) (time.Duration, error) {
-	const patience = 2 * time.Second
+	const patience = 10 * time.Second
 	soon, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if took, err := s.answer(soon, n, began); err == nil {
