@@ -12,6 +12,7 @@ import (
 	"github.com/faas-gpu/faas-gpu/provider/function"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
 	"github.com/faas-gpu/faas-gpu/provider/sched"
+	"github.com/faas-gpu/faas-gpu/provider/sched/place"
 )
 
 // explain answers GET /system/gpu/explain?function=NAME[.NAMESPACE], with
@@ -37,13 +38,20 @@ func (p *Provider) explain(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 		return
 	}
-	e := p.cfg.Dispatcher.Explain(f, want)
+	e := explanation{Explanation: p.cfg.Dispatcher.Explain(f, want), Placement: p.cfg.Dispatcher.Placement(f)}
 	if !wantsTable(r) {
 		writeJSON(w, e)
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	writeExplanation(w, e)
+	e.write(w)
+}
+
+// explanation answers GET /system/gpu/explain.
+type explanation struct {
+	sched.Explanation
+	// Placement is where another replica of the function should go.
+	Placement place.Choice `json:"placement"`
 }
 
 // wanted is what the request that is asked about would want.
@@ -59,8 +67,8 @@ func wanted(f *dispatch.Function, q url.Values) (dispatch.Want, error) {
 	return w, nil
 }
 
-// writeExplanation writes e for people.
-func writeExplanation(out io.Writer, e sched.Explanation) {
+// write writes e for people.
+func (e explanation) write(out io.Writer) {
 	fmt.Fprintf(out, "function  %s\npolicy    %s\n", e.Function, e.Policy)
 	if e.Model != "" {
 		fmt.Fprintf(out, "model     %s\n", e.Model)
@@ -92,6 +100,7 @@ func writeExplanation(out io.Writer, e sched.Explanation) {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", r.Replica, r.Node, r.InFlight, most, r.Why)
 	}
 	w.Flush()
+	fmt.Fprintf(out, "\nanother replica should go to %s: %s\n", cmp.Or(e.Placement.Node, "no node"), e.Placement.Why)
 }
 
 func millis(ms float64) string { return fmt.Sprintf("%.1fms", ms) }

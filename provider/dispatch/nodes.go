@@ -5,6 +5,7 @@ import (
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/provider/sched"
+	"github.com/faas-gpu/faas-gpu/provider/sched/place"
 )
 
 // Heard takes in a message of the status stream of the node at an address.
@@ -21,6 +22,18 @@ func (d *Dispatcher) Lost(address string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stepAll(time.Now(), d.fleet.Lost(address))
+}
+
+// Placement says which node another replica of f should go to, and why.
+func (d *Dispatcher) Placement(f *Function) place.Choice {
+	replicas := make(map[string]int)
+	for _, r := range f.runtime.Replicas {
+		replicas[r.Node]++
+	}
+	d.mu.Lock()
+	want, nodes := d.fleet.Places(f.revisions, replicas)
+	d.mu.Unlock()
+	return place.Choose(want, nodes)
 }
 
 // stepAll takes events in that no request waits for. mu is held.

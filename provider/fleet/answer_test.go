@@ -138,3 +138,27 @@ func TestFind(t *testing.T) {
 		t.Errorf("got %q and %q", find("", ""), find("q", ""))
 	}
 }
+
+func TestPlaces(t *testing.T) {
+	f := New(Config{})
+	ref := api.FunctionRef{Namespace: "ns", Name: "f", UID: "1"}
+	names := func(version string) []api.ModelName { return []api.ModelName{{Function: ref, Name: "m", Version: version}} }
+	gpu := api.DeviceStatus{ID: "gpu", Budget: 1000, Resident: 300, Loading: 100, Residual: 50, Running: 1, Queued: 2, Slots: 3}
+	f.Heard("b", api.NodeStatus{Node: "b", Full: true, Host: &api.PoolStatus{Budget: 500, Used: 100}, Devices: []api.DeviceStatus{gpu}, Models: []api.ModelStatus{
+		{Digest: "new", Size: 10, Bytes: 200, Names: names("2"), Staged: true, Instances: []api.InstanceStatus{{Device: "gpu", State: api.StateResident}}},
+		{Digest: "old", Size: 10, Bytes: 200, Names: names("1")},
+	}})
+	f.Heard("a", api.NodeStatus{Node: "a", Full: true, Devices: []api.DeviceStatus{{ID: "cpu"}}})
+	want, nodes := f.Places([]api.FunctionRef{{Name: "new revision"}, ref}, map[string]int{"b": 2})
+	if len(want.Models) != 1 || want.Models[0].Name != "new" || want.Models[0].Bytes != 200 || len(nodes) != 2 {
+		t.Fatalf("got %+v and %+v", want, nodes)
+	}
+	a, b := nodes[0], nodes[1]
+	if a.Name != "a" || a.Stored["new"] || a.Replicas != 0 {
+		t.Errorf("a is %+v", a)
+	}
+	if b.Free != 400 || b.Replicas != 2 || !b.Stored["new"] || !b.Staged["new"] || !b.Devices[0].Resident["new"] ||
+		b.Devices[0].Free != 550 || b.Devices[0].Wait != 5*time.Millisecond || b.Devices[0].Prices["new"].Send != 100 {
+		t.Errorf("b is %+v", b)
+	}
+}

@@ -39,6 +39,7 @@ type node struct {
 	name    string
 	devices []*device // by ID
 	models  map[string]*copyOf
+	host    api.PoolStatus
 }
 
 // device is one of a node. Schedulers know it by the name of its node and its own.
@@ -48,6 +49,8 @@ type device struct {
 	node   *node
 	class  *class
 	flight flight
+	free   int64 // bytes that no model takes
+	busy   int   // requests that compute or wait there
 }
 
 // copyOf is a model on a node.
@@ -98,6 +101,9 @@ func (f *Fleet) Heard(address string, s api.NodeStatus) []sched.Event {
 	if n == nil {
 		n = &node{address: address, name: s.Node, models: map[string]*copyOf{}}
 		f.nodes[address] = n
+	}
+	if s.Host != nil {
+		n.host = *s.Host
 	}
 	if f.takeDevices(n, s) {
 		events = append(events, f.announce())
@@ -193,6 +199,8 @@ func (f *Fleet) takeDevice(n *node, st api.DeviceStatus) (changed bool) {
 		d.Slots, d.Budget = max(1, st.Slots), st.Budget
 		changed = true
 	}
+	d.free = st.Budget - st.Resident - st.Loading - st.Draining - st.Residual
+	d.busy = st.Running + st.Queued
 	d.Credits = f.credits(d)
 	return changed
 }
