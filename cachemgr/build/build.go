@@ -58,6 +58,7 @@ type Plan struct {
 	Path   string
 	Size   int64
 	Proven bool // see Builder.Prove
+	Rows   int  // most rows of a request, 0 where shapes are fixed; once it is proven
 }
 
 // Builder makes plans and keeps them. Its methods may be called at the same time,
@@ -145,9 +146,9 @@ func (b *Builder) make(ctx context.Context, w Want, target Target, id string, re
 	return p, nil
 }
 
-// Prove notes that a plan was loaded and fits its ONNX file, so that this need not
-// be looked at again after a restart.
-func (b *Builder) Prove(p Plan) error { return b.plans.prove(p.ID) }
+// Prove notes that a plan was loaded and fits its ONNX file, and its Rows, so that
+// this need not be looked at again after a restart.
+func (b *Builder) Prove(p Plan) error { return b.plans.prove(p.ID, p.Rows) }
 
 // Release ends the use of a plan, which may then be deleted for room.
 func (b *Builder) Release(p Plan) { b.plans.release(p.ID) }

@@ -26,6 +26,7 @@ type record struct {
 	Size      int64     `json:"size_bytes"`
 	Made      time.Time `json:"made"`
 	Proven    bool      `json:"proven"`
+	Rows      int       `json:"rows"`
 }
 
 // plans is the folder of plans.
@@ -133,7 +134,7 @@ func (p *plans) timings(t Target) string {
 }
 
 func (p *plans) handle(f *planFile) Plan {
-	return Plan{ID: f.ID, Path: p.plan(f.ID), Size: f.Size, Proven: f.Proven}
+	return Plan{ID: f.ID, Path: p.plan(f.ID), Size: f.Size, Proven: f.Proven, Rows: f.Rows}
 }
 
 // use finds a plan and keeps it until release.
@@ -244,14 +245,14 @@ func (p *plans) discard(id string) error {
 	return p.remove(id)
 }
 
-func (p *plans) prove(id string) error {
+func (p *plans) prove(id string, rows int) error {
 	p.mu.Lock()
 	f := p.all[id]
 	if f == nil {
 		p.mu.Unlock()
 		return fmt.Errorf("there is no plan %s", id)
 	}
-	f.Proven = true
+	f.Proven, f.Rows = true, rows
 	r := f.record
 	p.mu.Unlock()
 	return p.write(r)

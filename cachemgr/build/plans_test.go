@@ -119,7 +119,7 @@ func TestQuotaOfPlans(t *testing.T) {
 	if err := p.discard("e"); err != nil || p.used != 100 {
 		t.Errorf("%d bytes, %v", p.used, err)
 	}
-	if err := p.prove("e"); err == nil {
+	if err := p.prove("e", 0); err == nil {
 		t.Error("a plan that was discarded was proved")
 	}
 }

@@ -25,8 +25,11 @@ const (
 // version. Who fills it in by hand may leave limits and times zero: that means
 // the defaults that ReadConfig has.
 type Config struct {
-	Engine engine.Engine // needed; the caller closes it after Shutdown
-	Log    *slog.Logger  // needed
+	// Engine computes on the CPU; it may be nil where there is a GPU. The caller
+	// closes it after Shutdown.
+	Engine engine.Engine
+	GPU    GPU          // zero: there is none
+	Log    *slog.Logger // needed
 
 	Name    string // of the node, for people; the host's by default
 	Version string // of the program

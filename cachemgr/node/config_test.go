@@ -87,7 +87,7 @@ func TestStartFails(t *testing.T) {
 		change func(*Config)
 		says   string
 	}{
-		"no engine":      {func(c *Config) { c.Engine = nil }, "Engine and Log are needed"},
+		"no engine":      {func(c *Config) { c.Engine = nil }, "and Log are needed"},
 		"no key":         {func(c *Config) { c.TokenPublicKey = "/none" }, "token_public_key"},
 		"no device":      {func(c *Config) { c.Engine = &testengine.Engine{Errorf: t.Errorf} }, "no device"},
 		"store locked":   {func(c *Config) { c.StorePath = good.StorePath }, "in use by another process"},

@@ -34,7 +34,7 @@ const closeGrace = 10 * time.Second
 type Node struct {
 	log     *slog.Logger
 	store   *store.Store
-	manager *cachemgr.Manager
+	engines *engines
 	server  *server.Server
 
 	listeners []*listener
@@ -53,8 +53,8 @@ type listener struct {
 // Start starts a node; it serves when Start returns, until Shutdown. ctx bounds
 // the start only. An error leaves nothing behind.
 func Start(ctx context.Context, c Config) (*Node, error) {
-	if c.Engine == nil || c.Log == nil {
-		return nil, errors.New("node: Engine and Log are needed")
+	if c.Engine == nil && c.GPU.Engine == nil || c.Log == nil {
+		return nil, errors.New("node: Engine or GPU.Engine, and Log are needed")
 	}
 	if err := c.validate(); err != nil {
 		return nil, err
@@ -78,25 +78,21 @@ func (n *Node) start(ctx context.Context, c Config) (err error) {
 	if err != nil {
 		return err
 	}
-	devices, err := c.Engine.Devices(ctx)
-	if err != nil {
-		return fmt.Errorf("devices: %w", err)
-	}
 	if n.store, err = store.Open(store.Config{Dir: c.StorePath, Quota: c.StoreQuota, Log: c.Log}); err != nil {
 		return err
 	}
-	if n.manager, err = cachemgr.New(c.managerConfig(devices)); err != nil {
+	if n.engines, err = c.openEngines(ctx); err != nil {
 		return err
 	}
-	pinner, _ := c.Engine.(engine.Pinner)
+	pinner, _ := c.GPU.Engine.(engine.Pinner)
 	n.server, err = server.New(server.Config{
 		Pinner:  pinner,
-		Manager: n.manager, Store: n.store, Auth: auth, Log: c.Log,
-		Node: c.Name, Version: c.Version, Platform: c.Engine.Name() + "_onnx",
+		Manager: n.engines.router, Store: n.store, Auth: auth, Log: c.Log,
+		Node: c.Name, Version: c.Version, Platform: c.platform(),
 		Limits: server.Limits{
 			Body: c.MaxBody, Output: c.MaxOutput, InFlight: c.MaxInFlight,
 			Shared: c.ShmQuota, SharedEach: c.ShmEach,
-			Run: c.RunTimeout, BodyTimeout: c.BodyTimeout, AllowPlans: c.AllowPlans,
+			Run: c.RunTimeout, BodyTimeout: c.BodyTimeout, AllowPlans: c.AllowPlans, NoPlans: c.noPlans(),
 		},
 	})
 	if err != nil {
@@ -116,12 +112,12 @@ func (c Config) auth() (server.Auth, error) {
 	return server.Tokens{Verifier: token.NewVerifier(key, time.Now)}, nil
 }
 
-func (c Config) managerConfig(devices []engine.Device) cachemgr.Config {
+func (c Config) managerConfig(s share, devices []engine.Device) cachemgr.Config {
 	m := cachemgr.Config{
-		Engine:       c.Engine,
+		Engine:       s.engine,
 		DeviceBudget: defaultBudget,
-		HostBudget:   c.HostBudget,
-		Concurrency:  c.Concurrency,
+		HostBudget:   s.hostBudget,
+		Concurrency:  s.concurrency,
 		QueueDepth:   c.QueueDepth,
 		QueueTimeout: c.QueueTimeout,
 		Transfers:    c.Transfers,
@@ -129,8 +125,8 @@ func (c Config) managerConfig(devices []engine.Device) cachemgr.Config {
 		Log:          c.Log,
 	}
 	c.choosePolicies(&m)
-	if c.DeviceBudget > 0 {
-		m.DeviceBudget = func(engine.Device) int64 { return c.DeviceBudget }
+	if s.deviceBudget > 0 {
+		m.DeviceBudget = func(engine.Device) int64 { return s.deviceBudget }
 	}
 	if m.HostBudget == 0 {
 		m.HostBudget = defaultHostBudget(devices)
@@ -193,6 +189,10 @@ func (n *Node) serve(l *listener) {
 // left to be called.
 func (n *Node) Failed() <-chan error { return n.failed }
 
+// Lost is closed when the GPUs were lost: the node goes on with what the CPU can
+// stand in for, and gets them back only in another process.
+func (n *Node) Lost() <-chan struct{} { return n.engines.router.Lost() }
+
 // Epoch names this run of the node.
 func (n *Node) Epoch() string { return n.server.Epoch() }
 
@@ -214,6 +214,7 @@ func (n *Node) Handler() http.Handler { return n.server }
 // ctx ends, then cuts them off, and gives all memory back.
 func (n *Node) Shutdown(ctx context.Context) error {
 	n.server.Drain()
+	n.engines.router.Drain()
 	var requests sync.WaitGroup
 	for _, l := range n.listeners {
 		requests.Go(func() {
@@ -229,7 +230,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	n.server.Close()
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
 	defer cancel()
-	return errors.Join(n.manager.Close(closing), n.store.Close())
+	return errors.Join(n.engines.close(closing), n.store.Close())
 }
 
 // undo takes back what a start that failed had opened.
@@ -241,10 +242,10 @@ func (n *Node) undo() {
 	if n.server != nil {
 		n.server.Close()
 	}
-	if n.manager != nil {
+	if n.engines != nil {
 		closing, cancel := context.WithTimeout(context.Background(), closeGrace)
 		defer cancel()
-		if err := n.manager.Close(closing); err != nil {
+		if err := n.engines.close(closing); err != nil {
 			n.log.Warn("cache manager not closed", "error", err)
 		}
 	}

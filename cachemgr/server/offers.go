@@ -89,6 +89,8 @@ func (l Limits) acceptable(o api.Offer) error {
 	switch {
 	case o.Size > maxModelBytes:
 		return fmt.Errorf("model %q: its file of %d bytes is over the limit of %d", o.Name, o.Size, maxModelBytes)
+	case o.Format == string(engine.FormatPlan) && l.NoPlans != nil:
+		return fmt.Errorf(`model %q: format "plan" runs on GPUs only: %w; bring "onnx"`, o.Name, l.NoPlans)
 	case o.Format == string(engine.FormatPlan) && !l.AllowPlans:
 		return fmt.Errorf(`model %q: format "plan" is native code, which this node does not accept (allow_plans is false); bring "onnx"`, o.Name)
 	}

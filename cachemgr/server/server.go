@@ -41,6 +41,7 @@ type Limits struct {
 	Run         time.Duration // from its arrival to its answer; 60 s
 	BodyTimeout time.Duration // for the first byte of a body, and 1 s more for each MiB; 30 s
 	AllowPlans  bool          // accept serialized engines, which are native code
+	NoPlans     error         // why none can run here, whether they are accepted or not; nil: they can
 }
 
 func (l Limits) withDefaults() Limits {

@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"github.com/faas-gpu/faas-gpu/cachemgr/build"
 	"github.com/faas-gpu/faas-gpu/cachemgr/node"
 	"github.com/faas-gpu/faas-gpu/internal/env"
 )
@@ -19,6 +20,9 @@ type config struct {
 	cpu    cpuConfig
 	gpu    gpuConfig
 	drain  time.Duration
+	// pause is the least time from the start of the process to a restart of its
+	// own accord.
+	pause time.Duration
 }
 
 // cpuConfig is that of ONNX Runtime.
@@ -34,10 +38,12 @@ type gpuConfig struct {
 	library  string
 	settings string
 	slots    int
+	builder  string
+	fallback bool // ONNX Runtime stands in
 }
 
 func readConfig(s *env.Set) config {
-	return config{
+	c := config{
 		node:   node.ReadConfig(s),
 		engine: s.OneOf("engine", engineCPU, "what computes: ONNX Runtime, or TensorRT on GPUs", engineCPU, engineTensorRT),
 		cpu: cpuConfig{
@@ -50,7 +56,28 @@ func readConfig(s *env.Set) config {
 			library:  s.String("gpushim_library", "/usr/lib/libgpushim.so", "file of the library that runs TensorRT plans, for engine=tensorrt"),
 			settings: s.String("gpushim_settings", "", `"key=value;key=value" for that library; nvinfer=PATH: TensorRT's own`),
 			slots:    s.Int("gpu_slots", 2, "requests that are on a GPU at once: one computes while another's tensors are copied"),
+			builder:  s.String("engine_builder", "", `program that makes plans of ONNX files; "": gpushim-build beside gpushim_library; "off": none`),
+			fallback: s.Bool("cpu_fallback", true, "let ONNX Runtime answer while no GPU can, if the function agrees (fallback in model.yaml)"),
 		},
 		drain: s.Duration("shutdown_timeout", 30*time.Second, "time for requests to finish after SIGTERM"),
+		pause: s.Duration("restart_pause", 30*time.Second, "least time from the start to a restart that a lost GPU causes"),
+	}
+	c.node.GPU = readGPU(s)
+	return c
+}
+
+// readGPU reads what the node has to know of GPUs, and of the building of plans.
+func readGPU(s *env.Set) node.GPU {
+	return node.GPU{
+		CPUBudget:     s.Bytes("cpu_budget", 0, "bytes of models on the CPU where it stands in for GPUs; 0: 2/10 of the host's memory"),
+		CPUHostBudget: s.Bytes("cpu_host_budget", 0, "bytes of models in host memory for that; 0: 1/10 of it"),
+		Build: build.Config{
+			DeviceMemory: s.Bytes("builder_device_memory", 0, "bytes of the GPU that a build may take, half of it as workspace; 0: a quarter of device_budget, at most 4Gi"),
+			HostMemory:   s.Bytes("builder_memory", 0, "bytes of host memory that a build may take; 0: half of it"),
+			Timeout:      s.Duration("builder_timeout", 30*time.Minute, "longest build of a plan"),
+			Idle:         s.Duration("builder_idle", 2*time.Second, "for how long a GPU has to be idle before a build begins"),
+			Patience:     s.Duration("builder_patience", 10*time.Minute, "longest wait of a build for an idle GPU"),
+			Quota:        s.Bytes("plan_quota", 16<<30, "bytes of plans in store_path/plans"),
+		},
 	}
 }

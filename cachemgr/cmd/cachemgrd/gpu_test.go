@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"hash/fnv"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -115,7 +116,7 @@ func inferScale(t *testing.T, c *api.Client, call api.Call, rows int) ([]byte, a
 }
 
 func gpuEnviron(t *testing.T, environ ...string) []string {
-	return append([]string{"engine=tensorrt", "gpushim_library=" + doubleLibrary(t)}, environ...)
+	return append([]string{"engine=tensorrt", "cpu_fallback=false", "gpushim_library=" + doubleLibrary(t)}, environ...)
 }
 
 func TestPlansOnGPU(t *testing.T) {
@@ -144,4 +145,16 @@ func TestPlansAreRefused(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
+}
+
+// foreign is a plan of the double as one for another version: see
+// native/shim/double/plan.h.
+func foreign(plan []byte) []byte {
+	const checksum, flags = 8, 28
+	out := slices.Clone(plan)
+	out[flags] |= 1
+	sum := fnv.New64a()
+	sum.Write(out[checksum+8:])
+	binary.LittleEndian.PutUint64(out[checksum:], sum.Sum64())
+	return out
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/node"
 	"github.com/faas-gpu/faas-gpu/internal/env"
@@ -20,53 +21,90 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	// A second signal ends the program at once.
 	context.AfterFunc(ctx, stop)
-	if err := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr); err != nil {
+	err := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	if errors.Is(err, errRestart) {
+		err = restart()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "cachemgrd:", err)
 		os.Exit(1)
 	}
 }
 
+const usage = `cachemgrd owns the models of one node.
+
+  cachemgrd             serves
+  cachemgrd -check-gpu  says whether GPUs can be used, and which
+  cachemgrd -help       lists its environment:
+
+`
+
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
 	set := env.New(environ)
 	c := readConfig(set)
-	switch {
-	case len(args) == 1 && (args[0] == "-help" || args[0] == "--help" || args[0] == "-h"):
-		fmt.Fprint(stdout, "cachemgrd owns the models of one node. Its environment:\n\n")
+	if len(args) == 1 && (args[0] == "-help" || args[0] == "--help" || args[0] == "-h") {
+		fmt.Fprint(stdout, usage)
 		return set.Usage(stdout)
-	case len(args) > 0:
-		return fmt.Errorf("unknown argument %q; -help is the only one, everything else is in the environment", args[0])
+	}
+	if len(args) > 1 || len(args) == 1 && args[0] != checkGPU {
+		return fmt.Errorf("unknown arguments %q; -help and %s are the only ones, everything else is in the environment", args, checkGPU)
+	}
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	if len(args) == 1 { // whatever else is in the environment
+		return tryGPU(ctx, c, log, stdout)
 	}
 	if err := set.Err(); err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(stderr, nil))
-	engine, concurrency, err := c.openEngine(log)
-	if err != nil {
+	c.node.Log, c.node.Version = log, version()
+	if err := c.openEngines(environ, log); err != nil {
 		return err
 	}
-	if c.node.Concurrency == 0 {
-		c.node.Concurrency = concurrency
-	}
-	c.node.Engine, c.node.Log, c.node.Version = engine, log, version()
-	return serve(ctx, c)
+	return serve(ctx, c, environ)
 }
 
-// serve runs the node until ctx ends or it fails, and closes its engine.
-func serve(ctx context.Context, c config) error {
+// serve runs the node until ctx ends, it fails, or it has to begin anew because of
+// its GPUs; then it closes the engines.
+func serve(ctx context.Context, c config, environ []string) error {
 	n, err := node.Start(ctx, c.node)
 	if err != nil {
-		return errors.Join(err, c.node.Engine.Close())
+		return errors.Join(err, c.closeEngines())
+	}
+	began, log := time.Now(), c.node.Log
+	var there <-chan struct{}
+	if c.node.GPU.Missing != nil {
+		there = awaitGPU(ctx, environ, log)
 	}
 	select {
 	case <-ctx.Done():
-		c.node.Log.Info("shutting down")
+		log.Info("shutting down")
 	case err = <-n.Failed():
+	case <-there:
+		log.Info("there is a GPU now: restarting with it")
+		err = errRestart
+	case <-n.Lost():
+		log.Warn("restarting to get the GPU back; the CPU stands in until then", "pause", c.pause-time.Since(began))
+		err = errRestart
+		select { // one that is lost again and again must not end every request
+		case <-time.After(c.pause - time.Since(began)):
+		case <-ctx.Done():
+			err = nil
+		}
 	}
+	return finish(n, c, err)
+}
+
+// finish lets requests end, and closes the engines if nothing can use them any
+// more.
+func finish(n *node.Node, c config, err error) error {
 	drain, cancel := context.WithTimeout(context.Background(), c.drain)
 	defer cancel()
 	if e := n.Shutdown(drain); e != nil {
-		// Something still computes: the engine must not be taken from under it.
+		// Something still computes: the engines must not be taken from under it.
 		return errors.Join(err, e)
 	}
-	return errors.Join(err, c.node.Engine.Close())
+	if errors.Is(err, errRestart) {
+		return err // exec gives everything back, also what a lost GPU does not
+	}
+	return errors.Join(err, c.closeEngines())
 }

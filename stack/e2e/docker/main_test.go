@@ -23,6 +23,7 @@ import (
 const (
 	hostVariable    = "DOCKER_TEST_HOST"    // the daemon
 	cliVariable     = "FAAS_CLI"            // the program faas-cli
+	gatewayVariable = "GATEWAY"             // the OpenFaaS gateway
 	runtimeVariable = "RUNTIME_IMAGE"       // what functions are built on
 	resultVariable  = "DOCKER_TEST_RESULT"  // a file for the result
 	installation    = "faas-gpu-e2e-docker" // at the daemon
@@ -37,11 +38,14 @@ type result struct {
 	FailedKillInFlight    int `json:"failed_kill_inflight"`
 	FailedKillOther       int `json:"failed_kill_other"`
 	WrongOutputs          int `json:"wrong_outputs"`
+	// SecretSeconds is how long after deploying again a secret's new value is there.
+	SecretSeconds float64 `json:"secret_seconds"`
+	GatewayOK     bool    `json:"gateway_ok"`
 }
 
 // TestDocker is one test, of which the parts follow from each other.
 func TestDocker(t *testing.T) {
-	for _, name := range []string{hostVariable, cliVariable, runtimeVariable} {
+	for _, name := range []string{hostVariable, cliVariable, gatewayVariable, runtimeVariable} {
 		if os.Getenv(name) == "" {
 			t.Skipf("%s is not set: `make test-docker` starts a Docker daemon for this test", name)
 		}
@@ -51,12 +55,24 @@ func TestDocker(t *testing.T) {
 	if !t.Run("FaasCLI", func(t *testing.T) { faasCLI(t, l) }) || !t.Run("Answers", d.learn) {
 		return
 	}
-	t.Run("ReadOnly", func(t *testing.T) { readOnly(t, d) })
+	t.Run("Refusals", func(t *testing.T) { refusals(t, d) })
+	t.Run("MissingImage", func(t *testing.T) { missingImage(t, l) })
+	t.Run("Narrow", func(t *testing.T) { narrow(t, d) })
 	var r result
+	r.GatewayOK = t.Run("Gateway", func(t *testing.T) { gateway(t, l) })
+	t.Run("InContainer", inContainer)
 	t.Run("Update", func(t *testing.T) { r.FailedUpdate = update(t, d) })
 	t.Run("Scale", func(t *testing.T) { r.FailedScale = scale(t, d) })
 	t.Run("Restart", func(t *testing.T) { r.FailedProviderRestart = restart(t, d) })
 	t.Run("Kill", func(t *testing.T) { r.FailedKillInFlight, r.FailedKillOther = kill(t, d) })
+	if t.Run("Teller", func(t *testing.T) { teller(t, l) }) {
+		t.Run("Secret", func(t *testing.T) { r.SecretSeconds = secret(t, l).Seconds() })
+		t.Run("Logs", func(t *testing.T) { logLines(t, l) })
+		t.Run("KillInFlight", func(t *testing.T) {
+			inFlight, other := killInFlight(t, l)
+			r.FailedKillInFlight, r.FailedKillOther = r.FailedKillInFlight+inFlight, r.FailedKillOther+other
+		})
+	}
 	r.Requests, r.WrongOutputs = d.requests, d.wrong
 	text, err := json.Marshal(r)
 	if err != nil {

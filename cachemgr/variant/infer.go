@@ -1,0 +1,293 @@
+package variant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr"
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+)
+
+// lossRetry is how long a caller is told to wait after a GPU was lost.
+const lossRetry = 5 * time.Second
+
+// Infer runs one request with the variant that serves it best now. Errors: those
+// of cachemgr.Manager.Infer, and cachemgr.ErrBuilding.
+func (r *Router) Infer(ctx context.Context, q cachemgr.Request) (cachemgr.Result, error) {
+	mod, v := r.find(q.Digest)
+	if mod == nil {
+		return r.inferPlain(ctx, q)
+	}
+	began := time.Now()
+	a := ask{terms: normal(q.Terms, r.cfg.CPU != nil), rows: rows(q.In)}
+	for {
+		d := choose(a, v.options, r.node())
+		switch d.action {
+		case onGPU:
+			res, err := r.inferOnGPU(ctx, q, mod, v.options[d.option])
+			if err == nil || a.terms.Fallback != api.FallbackCPU || !fallsBack(err) {
+				return added(res, time.Since(began), res), err
+			}
+			return r.inferOnCPU(ctx, q, time.Since(began))
+		case onCPU:
+			return r.inferOnCPU(ctx, q, time.Since(began))
+		case refuse:
+			return cachemgr.Result{}, r.refusal(a, v)
+		case await:
+			if err := r.await(ctx, v, began); err != nil {
+				return cachemgr.Result{}, err
+			}
+			v = mod.view.Load()
+		}
+	}
+}
+
+// rows is the first dimension of a request's tensors.
+func rows(in []tensor.Tensor) int {
+	if len(in) == 0 || len(in[0].Shape) == 0 {
+		return 1
+	}
+	return int(in[0].Shape[0])
+}
+
+// added counts the time before a manager had the request as time in a queue.
+func added(res cachemgr.Result, total time.Duration, of cachemgr.Result) cachemgr.Result {
+	res.Queue = max(res.Queue, total-of.Swap-of.Compute)
+	return res
+}
+
+// inferPlain runs a model that has no variants.
+func (r *Router) inferPlain(ctx context.Context, q cachemgr.Request) (cachemgr.Result, error) {
+	if r.plain() {
+		return r.cfg.CPU.Infer(ctx, q)
+	}
+	if err := r.lossError(); err != nil {
+		return cachemgr.Result{}, err
+	}
+	res, err := r.other().Infer(ctx, q)
+	r.noteLoss(err)
+	return res, explain(err)
+}
+
+// explain says of a plan that cannot be loaded what that usually means.
+func explain(err error) error {
+	if errors.Is(err, engine.ErrBadModel) {
+		return fmt.Errorf("%w (a plan runs only with the version of TensorRT and on the kind of GPU that it was built for)", err)
+	}
+	return err
+}
+
+func (r *Router) inferOnGPU(ctx context.Context, q cachemgr.Request, mod *model, o option) (cachemgr.Result, error) {
+	q.Digest = o.key
+	if o.rows > 0 {
+		q.MaxBatch = min(q.MaxBatch, o.rows)
+	}
+	res, err := r.cfg.GPU.Infer(ctx, q)
+	if err != nil {
+		r.noteLoss(err)
+		if errors.Is(err, engine.ErrBadModel) {
+			r.distrust(mod, o.key)
+		}
+	}
+	return res, err
+}
+
+// inferOnCPU lets the ONNX file itself answer, after a request has spent some time
+// already.
+func (r *Router) inferOnCPU(ctx context.Context, q cachemgr.Request, spent time.Duration) (cachemgr.Result, error) {
+	q.Device = ""
+	res, err := r.cfg.CPU.Infer(ctx, q)
+	res.Outcome = api.CacheFallback
+	res.Queue += spent
+	return res, err
+}
+
+// fallsBack reports whether the CPU may answer what a GPU did not: because the GPU
+// cannot now, not because the request is wrong or too late.
+func fallsBack(err error) bool {
+	for _, no := range []error{engine.ErrBadInput, cachemgr.ErrClosed, cachemgr.ErrOverloaded, context.Canceled} {
+		if errors.Is(err, no) {
+			return false
+		}
+	}
+	for _, yes := range []error{
+		engine.ErrDeviceLost, engine.ErrNoMemory, engine.ErrBadModel, engine.ErrUnavailable,
+		cachemgr.ErrFailed, cachemgr.ErrTooLarge, cachemgr.ErrUnknownModel,
+	} {
+		if errors.Is(err, yes) {
+			return true
+		}
+	}
+	return false
+}
+
+// refusal says why a request is not answered, and when it may be.
+func (r *Router) refusal(a ask, v *view) error {
+	if err := r.lossError(); err != nil {
+		return err
+	}
+	for _, o := range v.options {
+		if o.state == ready && o.rows > 0 && o.rows < a.rows {
+			return fmt.Errorf("%w: a batch of %d: the engine takes at most %d (max_batch in model.yaml says for how many it is built)",
+				engine.ErrBadInput, a.rows, o.rows)
+		}
+	}
+	return v.building()
+}
+
+func (v *view) building() error {
+	return &cachemgr.BuildingError{Progress: v.progress, RetryAt: v.retryAt}
+}
+
+// lossError is what requests get that only a GPU could answer, once it was lost.
+func (r *Router) lossError() error {
+	if why := r.loss.Load(); why != nil {
+		return &cachemgr.FailedError{Reason: *why, RetryAt: time.Now().Add(lossRetry)}
+	}
+	return nil
+}
+
+// await returns when a model's view has changed.
+func (r *Router) await(ctx context.Context, v *view, since time.Time) error {
+	left := r.cfg.QueueTimeout - time.Since(since)
+	if left <= 0 {
+		return fmt.Errorf("%w, after %v", v.building(), r.cfg.QueueTimeout)
+	}
+	if n := r.waiting.Add(1); n > int64(r.cfg.QueueDepth) {
+		r.waiting.Add(-1)
+		return fmt.Errorf("%d requests wait for their model's engine already: %w", n-1, cachemgr.ErrOverloaded)
+	}
+	defer r.waiting.Add(-1)
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-v.changed:
+	case <-timer.C:
+	case <-r.lost:
+		return r.lossError()
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.draining:
+		return cachemgr.ErrClosed
+	}
+	return nil
+}
+
+// Spec describes a model: by a plan that is ready, else by the ONNX file. Both
+// take the same, but for the largest batch: where the CPU stands in for a GPU,
+// that is not bounded.
+func (r *Router) Spec(ctx context.Context, digest string) (engine.Spec, error) {
+	mod, v := r.find(digest)
+	if mod == nil {
+		if r.plain() {
+			return r.cfg.CPU.Spec(ctx, digest)
+		}
+		spec, err := r.other().Spec(ctx, digest)
+		r.noteLoss(err)
+		return spec, explain(err)
+	}
+	if r.cfg.CPU != nil {
+		return r.specBeside(ctx, digest, v)
+	}
+	for began := time.Now(); ; v = mod.view.Load() {
+		if key := firstReady(v.options); key != "" {
+			spec, err := r.cfg.GPU.Spec(ctx, key)
+			r.noteLoss(err)
+			return spec, err
+		}
+		if err := r.lossError(); err != nil {
+			return engine.Spec{}, err
+		}
+		if err := r.await(ctx, v, began); err != nil {
+			return engine.Spec{}, err
+		}
+	}
+}
+
+func firstReady(options []option) string {
+	for _, o := range options {
+		if o.state == ready {
+			return o.key
+		}
+	}
+	return ""
+}
+
+func (r *Router) specBeside(ctx context.Context, digest string, v *view) (engine.Spec, error) {
+	if key := firstReady(v.options); key != "" && r.node().gpu {
+		spec, err := r.cfg.GPU.Spec(ctx, key)
+		r.noteLoss(err)
+		if err == nil {
+			if spec.MaxBatch > 0 {
+				spec.MaxBatch = -1
+			}
+			return spec, nil
+		}
+		if ctx.Err() != nil {
+			return spec, err
+		}
+	}
+	return r.cfg.CPU.Spec(ctx, digest)
+}
+
+// Ready says why a request for a model would be refused now, nil if it would be
+// tried, on the terms of some function.
+func (r *Router) Ready(digest string) error {
+	mod, v := r.find(digest)
+	if mod == nil {
+		if err := r.lossError(); err != nil {
+			return err
+		}
+		return r.other().Ready(digest)
+	}
+	r.mu.RLock()
+	terms := mod.terms
+	r.mu.RUnlock()
+	var err error
+	for _, t := range terms {
+		a := ask{terms: t, rows: 1}
+		switch d := choose(a, v.options, r.node()); d.action {
+		case onGPU:
+			err = r.cfg.GPU.Ready(v.options[d.option].key)
+			if err != nil && t.Fallback == api.FallbackCPU {
+				err = r.cfg.CPU.Ready(digest)
+			}
+		case onCPU:
+			err = r.cfg.CPU.Ready(digest)
+		case await:
+			return nil
+		case refuse:
+			err = r.refusal(a, v)
+		}
+		if err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// Load makes a model resident in the variant that a request would get now.
+func (r *Router) Load(ctx context.Context, digest string, device engine.DeviceID) error {
+	mod, v := r.find(digest)
+	if mod == nil {
+		if r.plain() {
+			return r.cfg.CPU.Load(ctx, digest, device)
+		}
+		err := r.other().Load(ctx, digest, device)
+		r.noteLoss(err)
+		return explain(err)
+	}
+	if key := firstReady(v.options); key != "" && r.node().gpu {
+		err := r.cfg.GPU.Load(ctx, key, device)
+		r.noteLoss(err)
+		return err
+	}
+	if r.cfg.CPU == nil {
+		return v.building()
+	}
+	return r.cfg.CPU.Load(ctx, digest, device)
+}

@@ -1,0 +1,301 @@
+package variant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr"
+	"github.com/faas-gpu/faas-gpu/cachemgr/build"
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+)
+
+// Manager is the cache of one engine, as *cachemgr.Manager is.
+type Manager interface {
+	Infer(ctx context.Context, r cachemgr.Request) (cachemgr.Result, error)
+	Spec(ctx context.Context, digest string) (engine.Spec, error)
+	Ready(digest string) error
+	Add(m cachemgr.Model) error
+	Forget(digest string) error
+	Pin(digest string, on bool) error
+	Load(ctx context.Context, digest string, device engine.DeviceID) error
+	Unload(ctx context.Context, digest string) error
+	Status() cachemgr.Status
+	Changed(after uint64) <-chan struct{}
+}
+
+// Builder makes plans, as *build.Builder does.
+type Builder interface {
+	Build(ctx context.Context, w build.Want, report func(build.Progress)) (build.Plan, error)
+	Prove(p build.Plan) error
+	Release(p build.Plan)
+	Discard(p build.Plan) error
+}
+
+// Config of a Router. CPU or GPU is needed, and Log.
+type Config struct {
+	CPU     Manager // nil: nothing stands in for GPUs
+	GPU     Manager // nil: there is none
+	NoGPU   error   // why there is none where one should be: what the CPU does is a fallback then
+	Builder Builder // nil: ONNX files are not made into plans
+
+	Device engine.DeviceID // of a GPU, to show what is built for it
+
+	QueueTimeout       time.Duration // how long a request waits for a plan; 0: 30 s
+	QueueDepth         int           // how many may wait; 0: 256
+	RetryMin, RetryMax time.Duration // between attempts to build; 0: 30 s and 1 h
+
+	Log *slog.Logger
+}
+
+// Router sends each request to the engine that serves it best. Its methods are
+// those of a Manager; call Close at the end, before the managers are closed.
+type Router struct {
+	cfg   Config
+	life  context.Context
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
+
+	waiting  atomic.Int64 // requests that wait for a plan
+	draining chan struct{}
+	drain    sync.Once
+	lost     chan struct{}
+	loss     atomic.Pointer[error] // why the GPUs are gone
+
+	mu     sync.RWMutex
+	models map[string]*model
+	ending map[string]*model // forgotten, and some plan's goroutine is not done
+
+	board board
+}
+
+// model is a file that functions brought. All but view is guarded by Router.mu.
+type model struct {
+	cachemgr.Model
+	terms  []cachemgr.Terms // those of all functions, normal and different
+	pinned bool
+	plans  []*plan
+
+	ctx    context.Context // of its plans' goroutines
+	cancel context.CancelFunc
+	builds sync.WaitGroup
+
+	view atomic.Pointer[view]
+}
+
+// view is a model as requests see it. It is not changed but replaced.
+type view struct {
+	options []option
+	// progress says why there is no plan yet, and retryAt when there may be.
+	progress string
+	retryAt  time.Time
+	changed  chan struct{} // closed when there is another view
+}
+
+// New makes a router.
+func New(c Config) (*Router, error) {
+	if c.CPU == nil && c.GPU == nil || c.Log == nil {
+		return nil, errors.New("variant: CPU or GPU, and Log are needed")
+	}
+	orDefault(&c.QueueTimeout, 30*time.Second)
+	orDefault(&c.QueueDepth, 256)
+	orDefault(&c.RetryMin, 30*time.Second)
+	orDefault(&c.RetryMax, time.Hour)
+	r := &Router{cfg: c, models: map[string]*model{}, ending: map[string]*model{}, lost: make(chan struct{}), draining: make(chan struct{})}
+	r.life, r.stop = context.WithCancel(context.Background())
+	r.board.changed = make(chan struct{})
+	return r, nil
+}
+
+func orDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// Drain ends the wait of requests for a plan, which may take longer than all other
+// requests together.
+func (r *Router) Drain() { r.drain.Do(func() { close(r.draining) }) }
+
+// Close ends the building of plans and waits for that. Requests that wait for a
+// plan get cachemgr.ErrClosed.
+func (r *Router) Close() {
+	r.Drain()
+	r.stop()
+	r.tasks.Wait()
+}
+
+// plain: GPUs are not spoken of on this node; everything is the CPU's.
+func (r *Router) plain() bool { return r.cfg.GPU == nil && r.cfg.NoGPU == nil }
+
+// Add makes a model known, for the terms that come with it and those of earlier
+// calls. engine.ErrUnavailable: a plan, and no GPU.
+func (r *Router) Add(m cachemgr.Model) error {
+	switch {
+	case m.Format == engine.FormatPlan && r.cfg.GPU == nil:
+		return fmt.Errorf("%w: a plan runs on GPUs only, and this node has none", engine.ErrUnavailable)
+	case m.Format == engine.FormatPlan:
+		return r.cfg.GPU.Add(m)
+	}
+	if r.cfg.CPU != nil {
+		if err := r.cfg.CPU.Add(m); err != nil || r.plain() {
+			return err
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.life.Err() != nil {
+		return cachemgr.ErrClosed
+	}
+	mod := r.models[m.Digest]
+	if mod == nil {
+		mod = &model{}
+		mod.ctx, mod.cancel = context.WithCancel(r.life)
+		r.models[m.Digest] = mod
+	}
+	mod.Model = m
+	terms := normal(m.Terms, r.cfg.CPU != nil)
+	if !slices.ContainsFunc(mod.terms, func(t cachemgr.Terms) bool { return reflect.DeepEqual(t, terms) }) {
+		mod.terms = append(mod.terms, terms)
+	}
+	r.ensure(mod)
+	r.show(mod)
+	return nil
+}
+
+// Forget removes a model with all its plans.
+func (r *Router) Forget(digest string) error {
+	r.mu.Lock()
+	if mod := r.models[digest]; mod != nil {
+		delete(r.models, digest)
+		mod.cancel()
+		r.ending[digest] = mod
+		r.tasks.Go(func() { r.bury(mod) })
+	}
+	r.mu.Unlock()
+	r.board.touch()
+	var errs []error
+	for _, m := range []Manager{r.cfg.CPU, r.cfg.GPU} {
+		if m != nil {
+			errs = append(errs, m.Forget(digest))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// bury waits until the goroutines of a forgotten model are done.
+func (r *Router) bury(mod *model) {
+	mod.builds.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ending[mod.Digest] == mod {
+		delete(r.ending, mod.Digest)
+	}
+}
+
+// find is a model that was brought as ONNX, and its view; nil for any other.
+func (r *Router) find(digest string) (*model, *view) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	mod := r.models[digest]
+	if mod == nil {
+		return nil, nil
+	}
+	return mod, mod.view.Load()
+}
+
+// show replaces a model's view. The caller holds mu.
+func (r *Router) show(mod *model) {
+	next := &view{progress: "no plan is built on this node", changed: make(chan struct{})}
+	if r.cfg.NoGPU != nil {
+		next.progress = r.cfg.NoGPU.Error()
+	}
+	for _, p := range mod.plans {
+		next.options = append(next.options, p.option)
+		if p.state != ready {
+			next.progress, next.retryAt = p.String(), p.estimate(time.Now())
+		}
+	}
+	if last := mod.view.Swap(next); last != nil {
+		close(last.changed)
+	}
+	r.board.touch()
+}
+
+// Pin protects the plans of a model from being victims, and the ONNX file as long
+// as there is none.
+func (r *Router) Pin(digest string, on bool) error {
+	r.mu.Lock()
+	mod := r.models[digest]
+	if mod == nil {
+		r.mu.Unlock()
+		return r.other().Pin(digest, on)
+	}
+	mod.pinned = on
+	var keys []string
+	for _, p := range mod.plans {
+		if p.state == ready {
+			keys = append(keys, p.key)
+		}
+	}
+	r.mu.Unlock()
+	r.board.touch()
+	if len(keys) == 0 && r.cfg.CPU != nil {
+		return r.cfg.CPU.Pin(digest, on)
+	}
+	var errs []error
+	for _, key := range keys {
+		errs = append(errs, r.cfg.GPU.Pin(key, on))
+	}
+	return errors.Join(errs...)
+}
+
+// other is the manager of models that have no variants.
+func (r *Router) other() Manager {
+	if r.cfg.GPU != nil {
+		return r.cfg.GPU
+	}
+	return r.cfg.CPU
+}
+
+// Unload evicts a model from all devices and from host memory, in all variants.
+func (r *Router) Unload(ctx context.Context, digest string) error {
+	mod, v := r.find(digest)
+	if mod == nil {
+		return r.other().Unload(ctx, digest)
+	}
+	var errs []error
+	for _, o := range v.options {
+		if o.state == ready {
+			errs = append(errs, r.cfg.GPU.Unload(ctx, o.key))
+		}
+	}
+	if r.cfg.CPU != nil {
+		errs = append(errs, r.cfg.CPU.Unload(ctx, digest))
+	}
+	return errors.Join(errs...)
+}
+
+// Lost is closed when the GPUs were lost: this process gets them back no more.
+func (r *Router) Lost() <-chan struct{} { return r.lost }
+
+// noteLoss looks whether an error of the GPUs' manager means that.
+func (r *Router) noteLoss(err error) {
+	if !errors.Is(err, engine.ErrDeviceLost) || !r.loss.CompareAndSwap(nil, &err) {
+		return
+	}
+	r.cfg.Log.Error("GPU lost: this process cannot use it any more", "error", err)
+	close(r.lost)
+	r.board.touch()
+}
+
+func (r *Router) node() node {
+	return node{cpu: r.cfg.CPU != nil, gpu: r.cfg.GPU != nil && r.loss.Load() == nil}
+}
