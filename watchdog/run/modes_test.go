@@ -3,6 +3,7 @@ package run
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -164,6 +165,20 @@ func TestForkLimits(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A client that reads nothing keeps neither a process nor its place.
+func TestClientThatReadsNothing(t *testing.T) {
+	p := start(t, "mode=streaming", "fprocess=yes", "exec_timeout=200ms", "write_timeout=400ms", "max_inflight=1")
+	p.await(t, "/_/ready", 200)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "POST / HTTP/1.1\r\nHost: h\r\n\r\n")
+	p.until(t, func() bool { return strings.Contains(p.metrics(t), "http_requests_in_flight 1") }, "the request to run")
+	p.until(t, func() bool { return strings.Contains(p.metrics(t), "http_requests_in_flight 0") }, "its place to be free")
 }
 
 // A process that runs at SIGTERM gets its time.
