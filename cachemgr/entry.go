@@ -106,7 +106,8 @@ type slot struct {
 // device is one place where models run, with everything that waits for it.
 // Guarded by Manager.mu.
 type device struct {
-	engine.Device // as first read
+	engine.Device           // as first read
+	read          time.Time // last, before a load
 	index         int
 
 	ledger  ledger

@@ -1,7 +1,6 @@
 package cachemgr
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -144,7 +143,7 @@ func (m *Manager) closeIfUnused(s *slot) {
 	s.state = slotClosing
 	s.dev.closing++
 	instance := s.instance
-	m.engineCall(func(context.Context) func() {
+	m.background(func() func() {
 		err := instance.Close()
 		return func() { m.evicted(s, err) }
 	})

@@ -249,14 +249,22 @@ func (m *Manager) await(ctx context.Context, cond func() bool) error {
 	}
 }
 
-// engineCall runs one call of the engine and its commit in the background. The
-// lock is held by the caller, and again by commit; not by call.
+// engineCall runs one call of the engine that brings a model, and its commit, in
+// the background; see background.
 func (m *Manager) engineCall(call func(ctx context.Context) (commit func())) {
-	m.ops++
-	go func() {
+	m.background(func() func() {
 		ctx, cancel := context.WithTimeout(m.base, m.cfg.LoadTimeout)
 		defer cancel()
-		commit := call(ctx)
+		return call(ctx)
+	})
+}
+
+// background runs one call of the engine and its commit. The lock is held by the
+// caller, and again by commit; not by call.
+func (m *Manager) background(call func() (commit func())) {
+	m.ops++
+	go func() {
+		commit := call()
 		m.mu.Lock()
 		defer m.unlock()
 		m.ops--

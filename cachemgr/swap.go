@@ -107,9 +107,14 @@ func (m *Manager) load(s *slot) {
 	}
 	m.mark(s.model)
 	st, name := s.model.staged, s.model.Name
+	look := s.loads == 0 || s.loadBegan.Sub(d.read) >= readEvery
 	m.engineCall(func(ctx context.Context) func() {
-		read, err := m.readDevice(ctx, d.ID)
-		if err == nil && read.FreeBytes < need {
+		var read engine.Device
+		var err error
+		if look {
+			read, err = m.readDevice(ctx, d.ID)
+		}
+		if look && err == nil && read.FreeBytes < need {
 			err = &shortage{device: read, need: need}
 		}
 		var instance engine.Instance
@@ -152,9 +157,15 @@ func (m *Manager) readDevice(ctx context.Context, id engine.DeviceID) (engine.De
 	return engine.Device{}, fmt.Errorf("%s is no longer listed: %w", id, engine.ErrDeviceLost)
 }
 
-// update keeps what changes of a device; read is empty if that failed.
+// readEvery is how often a device is read before models are loaded that were there
+// before. Asking the driver takes longer than deciding, and that somebody else has
+// taken the memory is seen in the next load that fails.
+const readEvery = 50 * time.Millisecond
+
+// update keeps what changes of a device; read is empty if it was not read.
 func (d *device) update(read engine.Device) {
 	if read.ID == d.ID {
+		d.read = time.Now()
 		d.ledger.overhead = read.Overhead
 	}
 }

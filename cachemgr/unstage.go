@@ -1,7 +1,6 @@
 package cachemgr
 
 import (
-	"context"
 	"log/slog"
 	"math"
 )
@@ -119,7 +118,7 @@ func (m *Manager) unstageIfUnused(mod *model) {
 	m.host.closing++
 	m.host.order.Remove(mod.key)
 	st, name := mod.staged, mod.Name
-	m.engineCall(func(context.Context) func() {
+	m.background(func() func() {
 		err := st.Close()
 		return func() {
 			if err != nil {
