@@ -28,26 +28,33 @@
 // # Who waits for what
 //
 // A call that cannot go on holds a ticket, and the ticket is in one list: the
-// model's (to be opened), the slot's (to be loaded) or the device's (to compute).
-// Models wait for host bytes, and slots for device bytes, first come first
-// served; requests for resident models do not wait there. Bytes are made free in
-// the order of the policy: by idle models first, and if these do not suffice by
-// models in use, which drain. So whoever waits first gets its bytes after a
-// bounded number of runs. There is no circle: computing waits for computing only;
-// device bytes wait for computing; host bytes wait for both.
+// model's (to be opened), the slot's (to be loaded) or the slot's turns (to
+// compute). Models wait for host bytes, first come first served. For which request
+// a device loads a model next, and which computes next, is said by package queue;
+// while a model is copied the next one is on its way already (link.go), and requests
+// for one model may compute together (batch.go). Bytes are made free in the order
+// of package policy: by idle models first, and if these do not suffice, and the
+// request cannot wait, by models in use, which drain: then the bytes are its own
+// (device.claim). So whoever waits first gets its bytes after a bounded number of
+// runs. There is no circle: computing waits for computing only; device bytes wait
+// for computing; host bytes wait for both. Models that are expected (package
+// arrival) come back before they are asked for, where that is in nobody's way
+// (prefetch.go).
 //
 // # Locks
 //
 // Manager.mu guards everything in this package but the last snapshot. No call of
 // an engine, no file, no network, no log and no channel operation that can block
 // happens under it. What has to happen outside is done in two halves: claimed under the
-// lock (a state and its bytes), done by a goroutine of engineCall, committed
+// lock (a state and its bytes), done by a goroutine of background, committed
 // under the lock; then pump looks what can go on. A state in the middle (opening,
 // loading, closing, unstaging) belongs to that goroutine: others may only leave
 // wishes (retiring, tickets), which the commit sees to. board.building is taken
 // before Manager.mu and guards the making of snapshots. Engines have locks of
 // their own, which are never held when they call, because they never call.
 //
-// The protocol around it is in server, the files in store, the order of eviction
-// in policy, and what computes behind the contract in engine.
+// A batch computes in a goroutine of its own, all other requests in their caller's.
+//
+// The protocol around it is in server, the files in store, and what computes behind
+// the contract in engine.
 package cachemgr
