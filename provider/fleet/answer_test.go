@@ -142,7 +142,9 @@ func TestFind(t *testing.T) {
 func TestPlaces(t *testing.T) {
 	f := New(Config{})
 	ref := api.FunctionRef{Namespace: "ns", Name: "f", UID: "1"}
-	names := func(version string) []api.ModelName { return []api.ModelName{{Function: ref, Name: "m", Version: version}} }
+	names := func(version string) []api.ModelName {
+		return []api.ModelName{{Function: ref, Name: "m", Version: version}}
+	}
 	gpu := api.DeviceStatus{ID: "gpu", Budget: 1000, Resident: 300, Loading: 100, Residual: 50, Running: 1, Queued: 2, Slots: 3}
 	f.Heard("b", api.NodeStatus{Node: "b", Full: true, Host: &api.PoolStatus{Budget: 500, Used: 100}, Devices: []api.DeviceStatus{gpu}, Models: []api.ModelStatus{
 		{Digest: "new", Size: 10, Bytes: 200, Names: names("2"), Staged: true, Instances: []api.InstanceStatus{{Device: "gpu", State: api.StateResident}}},

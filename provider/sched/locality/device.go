@@ -122,21 +122,8 @@ type replica struct {
 	gone       bool
 }
 
-// usable reports whether r may be given a request; an avoided one only if all
-// are.
-func (f *function) usable(r *replica) bool {
-	return r.Ready && (r.avoidUntil == 0 || !f.healthy())
-}
-
-// healthy reports whether f has a ready replica that is not avoided.
-func (f *function) healthy() bool {
-	for _, r := range f.replicas {
-		if r.Ready && r.avoidUntil == 0 {
-			return true
-		}
-	}
-	return false
-}
+// usable reports whether r may be given a request, but for how many it serves.
+func (r *replica) usable() bool { return r.Ready && r.avoidUntil == 0 }
 
 // ready reports whether f has a ready replica.
 func (f *function) ready() bool {
@@ -156,17 +143,18 @@ func (r *replica) full() bool { return r.Capacity > 0 && r.inFlight >= r.Capacit
 func (f *function) on(node string) *replica {
 	var best *replica
 	for _, r := range f.replicas {
-		if r.Node == node && f.usable(r) && !r.full() && (best == nil || r.inFlight < best.inFlight) {
+		if r.Node == node && r.usable() && !r.full() && (best == nil || r.inFlight < best.inFlight) {
 			best = r
 		}
 	}
 	return best
 }
 
-// livesOn reports whether f has a replica on a node that can be used, full or not.
+// livesOn reports whether f has a ready replica on a node, though it may be full, or
+// avoided for now.
 func (f *function) livesOn(node string) bool {
 	for _, r := range f.replicas {
-		if r.Node == node && f.usable(r) {
+		if r.Node == node && r.Ready {
 			return true
 		}
 	}

@@ -150,8 +150,8 @@ func (f *function) candidates() []sched.Candidate {
 		switch {
 		case !r.Ready:
 			why = "not ready"
-		case !f.usable(r):
-			why = "could not be reached a moment ago: the last choice"
+		case !r.usable():
+			why = "could not be reached a moment ago: tried again soon"
 		case r.full():
 			why = "serves as many requests as it may"
 		}

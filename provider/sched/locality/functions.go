@@ -85,15 +85,15 @@ func (s *Scheduler) refuseAll(f *function, why sched.Reason) {
 	}
 }
 
-// avoid makes a replica that could not be reached the last choice.
+// avoid keeps a replica that could not be reached from being chosen for a while,
+// and asks to be called again then.
 func (s *Scheduler) avoid(f *function, r *replica) {
-	if r.gone {
+	if r.gone || r.avoidUntil != 0 {
 		return
 	}
-	if r.avoidUntil == 0 {
-		s.avoided = append(s.avoided, avoidance{f, r})
-	}
+	s.avoided = append(s.avoided, avoidance{f, r})
 	r.avoidUntil = s.now + avoidFor
+	s.actions = append(s.actions, sched.Action{Kind: sched.Alarm, Function: f.name, At: s.epoch.Add(r.avoidUntil)})
 	s.relane(f)
 }
 

@@ -284,26 +284,30 @@ func (n *naive) returned(now time.Time, e sched.Event) {
 	}
 	f, unreached := r.line.f, r.replica
 	n.release(r, false)
-	if !unreached.gone {
+	if !unreached.gone && unreached.avoid == 0 {
 		unreached.avoid = n.now + avoidFor
 		n.avoided = append(n.avoided, unreached)
+		n.out = append(n.out, sched.Action{Kind: sched.Alarm, Function: f.name, At: n.epoch.Add(unreached.avoid)})
 		n.relane(f)
 	}
 	r.attempts++
 	switch {
 	case f.gone:
 		n.refuse(r.id, f, sched.NoFunction)
-	case r.attempts > len(f.replicas) || !f.healthy():
+	case r.attempts >= maxAttempts:
 		n.refuse(r.id, f, sched.Unreachable)
+	case len(f.replicas) == 0 && !f.wakeable:
+		n.refuse(r.id, f, sched.NoReplica)
 	default:
 		n.enqueueOrPass([]*naiveRequest{r})
+		n.wake(f)
 	}
 }
 
 func (n *naive) describe(actions []sched.Action) string {
 	out := ""
 	for _, a := range actions {
-		out += fmt.Sprintf("%d:%d %s@%s %s %d %s; ", a.Kind, a.ID, a.Replica, a.Device, a.Function, a.Reason, a.Model)
+		out += fmt.Sprintf("%d:%d %s@%s %s %d %s %d; ", a.Kind, a.ID, a.Replica, a.Device, a.Function, a.Reason, a.Model, a.At.UnixNano())
 	}
 	return out
 }

@@ -45,27 +45,19 @@ func (n *naive) could(l *naiveLine, d *naiveDevice) bool {
 func (n *naive) served(l *naiveLine) bool {
 	return slices.ContainsFunc(n.devices, func(d *naiveDevice) bool {
 		return n.could(l, d) && slices.ContainsFunc(l.f.replicas, func(r *naiveReplica) bool {
-			return r.Node == d.Node && l.f.usable(r)
+			return r.Node == d.Node && r.Ready
 		})
 	})
-}
-
-func (f *naiveFunction) healthy() bool {
-	return slices.ContainsFunc(f.replicas, func(r *naiveReplica) bool { return r.Ready && r.avoid == 0 })
 }
 
 func (f *naiveFunction) ready() bool {
 	return slices.ContainsFunc(f.replicas, func(r *naiveReplica) bool { return r.Ready })
 }
 
-func (f *naiveFunction) usable(r *naiveReplica) bool {
-	return r.Ready && (r.avoid == 0 || !f.healthy())
-}
-
 func (f *naiveFunction) on(node string) (best *naiveReplica) {
 	for _, r := range f.replicas {
 		full := r.Capacity > 0 && r.serving >= r.Capacity
-		if r.Node == node && f.usable(r) && !full && (best == nil || r.serving < best.serving) {
+		if r.Node == node && r.Ready && r.avoid == 0 && !full && (best == nil || r.serving < best.serving) {
 			best = r
 		}
 	}

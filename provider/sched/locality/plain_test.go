@@ -1,11 +1,39 @@
 package locality
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/provider/sched"
 )
+
+// TestUnreachedRequestsWait: a request whose replica cannot be reached waits until
+// that is worth another try, before all others; after some tries it is refused.
+func TestUnreachedRequestsWait(t *testing.T) {
+	s := laid(t, Config{Policy: Swap})
+	s.Step(start, sched.Event{Kind: sched.Replicas, Function: "f", Replicas: []sched.Replica{{ID: "r1", Node: "n1", Ready: true}}}, nil)
+	s.Step(start, arrive(1), nil)
+	now := start
+	for range maxAttempts - 1 {
+		actions := s.Step(now, sched.Event{Kind: sched.Returned, ID: 1}, nil)
+		if len(actions) != 1 || actions[0].Kind != sched.Alarm || actions[0].At != now.Add(avoidFor) {
+			t.Fatalf("got %+v, want an alarm", actions)
+		}
+		if e := s.Explain(now, asked); e.Device != "" || !strings.Contains(e.Replicas[0].Why, "could not be reached") {
+			t.Errorf("explained as %+v", e)
+		}
+		now = actions[0].At
+		actions = s.Step(now, sched.Event{Kind: sched.Tick, Function: "f"}, nil)
+		if len(actions) != 1 || actions[0].Kind != sched.Dispatch || actions[0].ID != 1 {
+			t.Fatalf("got %+v, want it sent again", actions)
+		}
+	}
+	actions := s.Step(now, sched.Event{Kind: sched.Returned, ID: 1}, nil)
+	if len(actions) != 2 || actions[1].Kind != sched.Refuse || actions[1].Reason != sched.Unreachable {
+		t.Errorf("got %+v, want it refused", actions)
+	}
+}
 
 // TestPlainRequestsAreTriedAgain: a request without a model whose replica cannot
 // be reached waits for an alarm of the plain scheduler, and for its tick.

@@ -110,7 +110,7 @@ func (s *Scheduler) Step(now time.Time, e sched.Event, actions []sched.Action) [
 		s.setReplicas(now, e)
 	case sched.Removed:
 		s.removeFunction(now, e)
-	case sched.Tick: // the alarms are the plain scheduler's
+	case sched.Tick: // see forgive; the plain scheduler has alarms, too
 		s.plain(now, e)
 	case sched.Devices:
 		s.setDevices(e.Devices)
@@ -198,10 +198,13 @@ func (s *Scheduler) returned(now time.Time, e sched.Event) {
 	switch {
 	case f.gone:
 		s.refuse(r, sched.NoFunction)
-	case r.attempts > len(f.replicas) || !f.healthy():
+	case r.attempts >= maxAttempts:
 		s.refuse(r, sched.Unreachable)
+	case len(f.replicas) == 0 && !f.wakeable:
+		s.refuse(r, sched.NoReplica)
 	default:
 		s.enqueueOrPass(r)
+		s.wake(f)
 	}
 }
 

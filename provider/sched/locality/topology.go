@@ -8,8 +8,13 @@ import (
 	"github.com/faas-gpu/faas-gpu/provider/sched"
 )
 
-// avoidFor is how long a replica that could not be reached is the last choice.
-const avoidFor = instant(time.Second)
+// A replica that could not be reached is not chosen for avoidFor: its runtime
+// usually notices within that time that it is gone. A request that found
+// maxAttempts replicas unreachable, one after the other, is refused.
+const (
+	avoidFor    = instant(100 * time.Millisecond)
+	maxAttempts = 10
+)
 
 // setDevices takes over which devices there are. It is rare, so everything that
 // is indexed by devices is made anew.
