@@ -28,6 +28,7 @@ type config struct {
 	basicAuth      bool
 	secretsPath    string
 	nodes          []string
+	nodeLabels  map[string]string
 	socket         string
 	stopTimeout    time.Duration
 	limits         server.Limits
@@ -61,7 +62,7 @@ func declare(set *env.Set) config {
 		stopTimeout: set.Duration("stop_timeout", 30*time.Second, "time that requests in flight get when the provider stops"),
 		limits:      server.ReadLimits(set),
 	}
-	c.docker = declareDocker(set)
+	c.docker, c.nodeLabels = declareDocker(set), declareLabels(set)
 	nodes := set.String("cachemgr_nodes", "", "cache managers to watch, sockets or URLs with commas between them; cachemgr_socket if empty")
 	if nodes == "" {
 		nodes = c.socket
@@ -80,15 +81,20 @@ func declareDocker(set *env.Set) docker.Config {
 		GPUs:      list(set.String("gpus", "", "UUIDs of the GPUs that functions of com.openfaas.gpu.mode: dedicated may have, with commas between them")),
 		GPUDriver: set.OneOf("gpu_driver", "nvidia", "how Docker is asked for such a GPU", "nvidia", "cdi"),
 	}
-	c.NodeLabels = make(map[string]string)
+	return c
+}
+
+// declareLabels declares the labels of this machine.
+func declareLabels(set *env.Set) map[string]string {
+	labels := make(map[string]string)
 	for _, label := range list(set.String("node_labels", "", "what constraints call node.labels: NAME=VALUE, with commas between them")) {
 		name, value, ok := strings.Cut(label, "=")
 		if !ok || name == "" {
 			set.Fail("node_labels", "%q is not NAME=VALUE", label)
 		}
-		c.NodeLabels[name] = value
+		labels[name] = value
 	}
-	return c
+	return labels
 }
 
 // list splits values that have commas between them.
@@ -127,7 +133,7 @@ func (c config) openRuntime(ctx context.Context, tokens runtime.TokenSource, log
 	if c.runtime == "docker" {
 		d := c.docker
 		d.Dir, d.CachemgrSocket = filepath.Join(c.stateDir, "docker"), c.socket
-		d.Tokens, d.Log = tokens, log
+		d.NodeLabels, d.Tokens, d.Log = c.nodeLabels, tokens, log
 		return docker.New(ctx, d)
 	}
 	dir := c.images
@@ -142,6 +148,7 @@ func (c config) openRuntime(ctx context.Context, tokens runtime.TokenSource, log
 		Dir:         filepath.Join(c.stateDir, "process"),
 		Images:      images,
 		Environment: map[string]string{"cachemgr_socket": c.socket},
+		NodeLabels:  c.nodeLabels,
 		Tokens:      tokens,
 		Log:         log,
 	})

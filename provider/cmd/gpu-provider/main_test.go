@@ -44,7 +44,7 @@ func TestReadConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d := c.docker; d.Host != "unix:///d.sock" || d.Name != "faas-gpu" || !slices.Equal(d.GPUs, []string{"GPU-a", "GPU-b"}) || d.GPUDriver != "cdi" ||
-		d.NodeLabels["zone"] != "a" || d.NodeLabels["gpu"] != "true=1" {
+		c.nodeLabels["zone"] != "a" || c.nodeLabels["gpu"] != "true=1" {
 		t.Errorf("%+v", d)
 	}
 	for want, value := range map[string]string{

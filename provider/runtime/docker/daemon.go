@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"github.com/faas-gpu/faas-gpu/provider/runtime/machine"
 )
 
 // daemon is all that this package asks of Docker.
@@ -56,12 +58,8 @@ var errNotThere = errors.New("not there")
 
 // node is the machine of a daemon.
 type node struct {
+	machine.Machine
 	Version      string // of the daemon
-	ID, Name     string
-	OS, Arch     string            // in Go's words
-	Labels       map[string]string // of the daemon
-	CPUs         int
-	MemoryBytes  int64
 	LimitsMemory bool
 	LimitsCPU    bool
 }

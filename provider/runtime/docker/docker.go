@@ -141,6 +141,7 @@ func open(ctx context.Context, config Config, d daemon) (_ *Runtime, err error) 
 	if r.node, err = d.Node(ctx); err != nil {
 		return nil, err
 	}
+	r.node.Labels = config.NodeLabels
 	if err := d.EnsureNetwork(ctx, config.Name); err != nil {
 		return nil, fmt.Errorf("make the network %s: %w", config.Name, err)
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
+
+	"github.com/faas-gpu/faas-gpu/provider/runtime/machine"
 )
 
 // engine is a daemon that is reached through its API.
@@ -52,22 +54,12 @@ func (e *engine) Node(ctx context.Context) (node, error) {
 		labels[name] = value
 	}
 	return node{
-		Version: info.ServerVersion, ID: info.ID, Name: info.Name,
-		OS: info.OSType, Arch: goArch(info.Architecture), Labels: labels,
-		CPUs: info.NCPU, MemoryBytes: info.MemTotal,
-		LimitsMemory: info.MemoryLimit, LimitsCPU: info.CPUCfsQuota,
+		Machine: machine.Machine{
+			ID: info.ID, Name: info.Name, OS: info.OSType, Arch: machine.Arch(info.Architecture), EngineLabels: labels,
+			CPUs: info.NCPU, MemoryBytes: info.MemTotal,
+		},
+		Version: info.ServerVersion, LimitsMemory: info.MemoryLimit, LimitsCPU: info.CPUCfsQuota,
 	}, nil
-}
-
-// goArch is Go's name of a processor that the kernel names.
-func goArch(name string) string {
-	switch name {
-	case "x86_64":
-		return "amd64"
-	case "aarch64":
-		return "arm64"
-	}
-	return name
 }
 
 func (e *engine) EnsureNetwork(ctx context.Context, name string) error {

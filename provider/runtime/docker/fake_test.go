@@ -17,6 +17,7 @@ import (
 	"github.com/openfaas/faas-provider/types"
 
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/machine"
 	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
 )
 
@@ -47,8 +48,8 @@ var _ daemon = (*fakeDaemon)(nil)
 func newFakeDaemon() *fakeDaemon {
 	return &fakeDaemon{
 		machine: node{
-			Version: "20.10", ID: "ID", Name: "here", OS: "linux", Arch: "amd64", Labels: map[string]string{"disk": "ssd"},
-			CPUs: 2, MemoryBytes: 8 << 30, LimitsMemory: true, LimitsCPU: true,
+			Machine: machine.Machine{ID: "ID", Name: "here", OS: "linux", Arch: "amd64", CPUs: 2, MemoryBytes: 8 << 30},
+			Version: "20.10", LimitsMemory: true, LimitsCPU: true,
 		},
 		images: map[string]imageInfo{"image": {ID: "sha256:1"}}, containers: map[string]*fakeContainer{},
 		records: map[string]map[string]string{}, lost: make(chan struct{}),

@@ -119,7 +119,7 @@ func (r *Runtime) accept(d runtime.Deployment) (runtime.Deployment, error) {
 	if _, err := reference.ParseNormalizedNamed(d.Request.Image); err != nil {
 		return d, fmt.Errorf("%w: %q is not the name of an image: %w", runtime.ErrInvalid, d.Request.Image, err)
 	}
-	if err := errors.Join(r.node.meets(d.Request.Constraints, r.config.NodeLabels), r.node.has(d.Request.Requests), r.secrets.Check(&d)); err != nil {
+	if err := errors.Join(r.node.Check(&d.Request), r.secrets.Check(&d)); err != nil {
 		return d, err
 	}
 	return copied(d)

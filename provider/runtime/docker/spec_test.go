@@ -12,6 +12,7 @@ import (
 	"github.com/openfaas/faas-provider/types"
 
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/machine"
 	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
 	"github.com/faas-gpu/faas-gpu/provider/runtime/secrets"
 )
@@ -55,7 +56,7 @@ func TestRequest(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	n := node{CPUs: 2}
+	n := node{Machine: machine.Machine{CPUs: 2}}
 	for _, c := range []struct {
 		limits      runtime.Resources
 		memory, cpu int64
@@ -68,32 +69,6 @@ func TestLimits(t *testing.T) {
 	} {
 		if m, p := memoryLimit(c.limits), n.cpuLimit(c.limits); m != c.memory || p != c.cpu {
 			t.Errorf("%+v: %d bytes and %d nano-CPUs, want %d and %d", c.limits, m, p, c.memory, c.cpu)
-		}
-	}
-}
-
-func TestConstraints(t *testing.T) {
-	n := newFakeDaemon().machine
-	labels := map[string]string{"zone": "a"}
-	for c, want := range map[string]string{
-		"node.platform.os == linux":     "",
-		"node.platform.os==windows":     `is "linux"`,
-		"node.platform.arch == amd64":   "",
-		"node.platform.arch == x86_64":  "",
-		"node.platform.arch != aarch64": "",
-		"node.hostname != here":         "no node meets",
-		"node.id == ID":                 "",
-		" node.labels.zone  ==  a ":     "",
-		"node.labels.gpu == true":       `node.labels.gpu is ""`,
-		"node.labels.gpu != true":       "",
-		"engine.labels.disk == ssd":     "",
-		"node.role == manager":          "not node.role",
-		"zone = a":                      "is possible",
-		"":                              "is possible",
-	} {
-		err := n.meets([]string{"node.platform.os == linux", c}, labels)
-		if want == "" && err != nil || want != "" && (!errors.Is(err, runtime.ErrInvalid) || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%q: %v, want %q", c, err, want)
 		}
 	}
 }
@@ -217,17 +192,6 @@ func FuzzRecord(f *testing.F) {
 		r, err := parseRecord(map[string]string{labelUID: uid, labelRecord: text})
 		if err == nil && (r.UID != uid || uid == "" || reconcile.CheckID(r.Deployment.ID) != nil || r.Desired < 0 || r.Serial < 1) {
 			t.Errorf("accepted %q as %+v", text, r)
-		}
-	})
-}
-
-func FuzzConstraint(f *testing.F) {
-	f.Add("node.labels.a == b")
-	f.Add("node.platform.arch != x86_64")
-	f.Fuzz(func(t *testing.T, c string) {
-		n := newFakeDaemon().machine
-		if err := n.meets([]string{c}, nil); err != nil && !errors.Is(err, runtime.ErrInvalid) {
-			t.Errorf("%q: an error of another kind: %v", c, err)
 		}
 	})
 }

@@ -112,7 +112,7 @@ func (r *Runtime) Delete(ctx context.Context, id runtime.ID) error {
 
 // prepare checks a deployment and unpacks its image, which is held until release.
 func (r *Runtime) prepare(d runtime.Deployment) (record *functionRecord, release func(), err error) {
-	if err := r.secrets.Check(&d); err != nil {
+	if err := errors.Join(r.machine.Check(&d.Request), checkShared(d), r.secrets.Check(&d)); err != nil {
 		return nil, nil, err
 	}
 	img, err := r.config.Images.Resolve(d.Request.Image)

@@ -15,6 +15,7 @@ import (
 	"github.com/faas-gpu/faas-gpu/internal/image"
 	"github.com/faas-gpu/faas-gpu/internal/lockdir"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/machine"
 	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
 	"github.com/faas-gpu/faas-gpu/provider/runtime/secrets"
 )
@@ -32,6 +33,8 @@ type Config struct {
 	// Environment is what all replicas get, such as cachemgr_socket. PATH in it is
 	// also where programs are found that an image names but does not hold.
 	Environment map[string]string
+	// NodeLabels are what constraints call node.labels.
+	NodeLabels map[string]string
 	// Tokens makes the tokens of functions; nil: they get none.
 	Tokens runtime.TokenSource
 	// FirstPort to LastPort are for replicas, two for each; 0: any free ones.
@@ -42,6 +45,7 @@ type Config struct {
 // Runtime runs functions as processes.
 type Runtime struct {
 	config  Config
+	machine machine.Machine
 	path    string // where programs of this machine are
 	boot    string
 	journal journal
@@ -77,6 +81,9 @@ func New(config Config) (_ *Runtime, err error) {
 		}
 	}()
 	if r.boot, err = bootID(); err != nil {
+		return nil, fmt.Errorf("process runtime: %w", err)
+	}
+	if r.machine, err = thisMachine(config); err != nil {
 		return nil, fmt.Errorf("process runtime: %w", err)
 	}
 	if r.journal, err = openJournal(config.Dir); err != nil {
@@ -170,7 +177,7 @@ func (r *Runtime) Info() runtime.Info {
 		Version:       "1",
 		Warnings: []string{
 			"development only: no isolation between functions",
-			"placement constraints and readOnlyRootFilesystem have no effect",
+			"readOnlyRootFilesystem has no effect",
 		},
 		Unenforced: slices.Clone(r.groups.unenforced),
 	}

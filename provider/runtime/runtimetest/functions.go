@@ -82,6 +82,22 @@ func (s *suite) refusals(t *testing.T) {
 	if err := s.rt.Create(t.Context(), d); !errors.Is(err, runtime.ErrInvalid) {
 		t.Errorf("an unknown namespace: %v, want ErrInvalid", err)
 	}
+	for what, ask := range map[string]func(*runtime.Deployment){
+		"nowhere":         func(d *runtime.Deployment) { d.Request.Constraints = []string{"node.hostname == nowhere"} },
+		"requests.memory": func(d *runtime.Deployment) { d.Request.Requests = &types.FunctionResources{Memory: "900Ti"} },
+		"requests.cpu":    func(d *runtime.Deployment) { d.Request.Requests = &types.FunctionResources{CPU: "9000"} },
+		"dedicated":       func(d *runtime.Deployment) { d.Environment = map[string]string{"cachemgr_mode": "child"} },
+		"none":            func(d *runtime.Deployment) { d.Request.Secrets = []string{"none"} },
+	} {
+		d := s.deployment("x", 1)
+		ask(&d)
+		if err := s.rt.Create(t.Context(), d); !errors.Is(err, runtime.ErrInvalid) || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: %v, want ErrInvalid that says so", what, err)
+		}
+	}
+	if f := s.rt.Snapshot().Functions[s.id("x")]; f != nil {
+		t.Errorf("a refused function is there: %s", describe(f))
+	}
 	if err := s.rt.Scale(t.Context(), s.id("x"), -1); err == nil {
 		t.Error("Scale to -1 is no error")
 	}
