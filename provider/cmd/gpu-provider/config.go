@@ -28,7 +28,7 @@ type config struct {
 	basicAuth      bool
 	secretsPath    string
 	nodes          []string
-	nodeLabels  map[string]string
+	nodeLabels     map[string]string
 	socket         string
 	stopTimeout    time.Duration
 	limits         server.Limits
