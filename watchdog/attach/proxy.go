@@ -17,6 +17,7 @@ import (
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/oip"
 	"github.com/faas-gpu/faas-gpu/watchdog/call"
 	"github.com/faas-gpu/faas-gpu/watchdog/forward"
+	"github.com/faas-gpu/faas-gpu/watchdog/whole"
 )
 
 // Proxy passes the Open Inference Protocol on to the cache manager, for the
@@ -216,10 +217,13 @@ func (p *Proxy) inspect(resp *http.Response) error {
 
 // fail answers as the cache manager would.
 func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() != nil {
-		return // the server around this one answers for the context
-	}
 	status, message := http.StatusServiceUnavailable, err.Error()
+	switch over := r.Context().Err(); {
+	case over != nil && (errors.Is(over, context.DeadlineExceeded) || !errors.Is(err, forward.ErrBody)):
+		return // the server around this one answers for the context
+	case errors.Is(err, forward.ErrBody):
+		status, message = whole.Broken(err)
+	}
 	if e, ok := errors.AsType[*api.Error](err); ok {
 		status, message = e.Status, e.Message
 	}

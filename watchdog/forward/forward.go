@@ -3,6 +3,8 @@
 package forward
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -16,6 +18,9 @@ import (
 // copySize is how much of a body is copied at once, in bytes.
 const copySize = 64 << 10
 
+// ErrBody: the client's side of a request broke off, or was too slow.
+var ErrBody = errors.New("the request's body")
+
 // Options say where to and how.
 type Options struct {
 	Target    *url.URL // its path goes before the request's
@@ -28,7 +33,8 @@ type Options struct {
 	// UpgradeIdle is the longest silence on a connection that was upgraded.
 	UpgradeIdle time.Duration
 	// Fail answers when there is no response. A request whose context has ended
-	// needs no answer of it.
+	// needs no answer of it, unless the error has ErrBody in it: then its client may
+	// still read why.
 	Fail func(w http.ResponseWriter, r *http.Request, err error)
 }
 
@@ -43,7 +49,7 @@ func New(o Options) *Handler {
 		Transport:      o.Transport,
 		BufferPool:     &Buffers{},
 		ModifyResponse: o.inspect,
-		ErrorHandler:   o.Fail,
+		ErrorHandler:   o.fail,
 		ErrorLog:       log.New(io.Discard, "", 0), // Fail and the aborted connection tell
 	}}
 }
@@ -54,6 +60,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r, end := withUpgrade(r)
 	defer end()
 	h.proxy.ServeHTTP(w, r)
+}
+
+// fail tells apart whose fault it is: to net/http a client whose body breaks off
+// is one that has gone.
+func (o Options) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if out, ok := w.(*eager); ok && out.body != nil {
+		if broken := out.body.broken.Load(); broken != nil {
+			err = fmt.Errorf("%w: %w", ErrBody, *broken)
+		}
+	}
+	o.Fail(w, r, err)
 }
 
 func (o Options) inspect(resp *http.Response) error {
@@ -78,16 +95,20 @@ func Duplex(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.
 	return out, r
 }
 
-// incoming is a request's body, and whether it has come to its end.
+// incoming is a request's body, and whether it has come to its end, or why not.
 type incoming struct {
 	io.ReadCloser
-	ended atomic.Bool
+	ended  atomic.Bool
+	broken atomic.Pointer[error]
 }
 
 func (b *incoming) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF {
+	switch {
+	case err == io.EOF:
 		b.ended.Store(true)
+	case err != nil && !errors.Is(err, http.ErrBodyReadAfterClose):
+		b.broken.Store(&err)
 	}
 	return n, err
 }

@@ -76,6 +76,8 @@ func serveFunction() int {
 			io.WriteString(w, "end")
 		case "/hang":
 			<-r.Context().Done()
+		case "/body":
+			io.Copy(w, r.Body)
 		case "/socket":
 			echoMessages(w, r)
 		case "/moved":

@@ -167,6 +167,41 @@ func TestForkLimits(t *testing.T) {
 	}
 }
 
+// A body that comes too slowly, or breaks off, is the client's fault, and is said
+// to be.
+func TestBodiesThatDoNotCome(t *testing.T) {
+	for name, m := range modes(t) {
+		if name == "static" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			environ := append(m.environ, "read_timeout=200ms")
+			if name == "streaming" {
+				environ = append(environ, "fprocess=wc -c") // which answers at the end
+			}
+			p := start(t, environ...)
+			p.await(t, "/_/ready", 200)
+			for _, breaksOff := range []bool{false, true} {
+				conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				io.WriteString(conn, "POST /body HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf")
+				want := "HTTP/1.1 408 "
+				if breaksOff {
+					conn.(*net.TCPConn).CloseWrite()
+					want = "HTTP/1.1 400 "
+				}
+				answer, err := io.ReadAll(conn)
+				conn.Close()
+				if !strings.HasPrefix(string(answer), want) {
+					t.Errorf("breaks off %v: got %q, %v", breaksOff, answer, err)
+				}
+			}
+		})
+	}
+}
+
 // A client that reads nothing keeps neither a process nor its place.
 func TestClientThatReadsNothing(t *testing.T) {
 	p := start(t, "mode=streaming", "fprocess=yes", "exec_timeout=200ms", "write_timeout=400ms", "max_inflight=1")

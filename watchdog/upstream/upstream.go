@@ -141,7 +141,14 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // fail answers for a server that did not. Its end in the middle of an answer
 // does not come here: that aborts the connection.
 func (u *Upstream) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() != nil {
+	switch {
+	case errors.Is(r.Context().Err(), context.DeadlineExceeded):
+		return
+	case errors.Is(err, forward.ErrBody):
+		status, text := whole.Broken(err)
+		answer(w, status, text)
+		return
+	case r.Context().Err() != nil:
 		return
 	}
 	answer(w, http.StatusBadGateway, fmt.Sprintf("the function's server at %s did not answer: %v", u.url, err))
