@@ -13,8 +13,8 @@ import (
 )
 
 // batch is requests for one model that run as one. They are put together when the
-// device is free for the first of them, from those that wait then: no request is
-// held back for others to come. A batch has one turn, and its members' leases; it
+// device is free for the first of them, from those that wait then; without a
+// Config.BatchDelay no request is held back for others to come. A batch has one turn, and its members' leases; it
 // runs in a goroutine of its own, because each of its members may leave.
 type batch struct {
 	slot    *slot
@@ -194,6 +194,7 @@ func (m *Manager) runAlone(t *ticket) {
 	t.countAt(t.slot.dev)
 	t.at = atRun
 	t.slot.dev.turns.Push(m.clock(), &t.slot.turn, &t.Request)
+	m.holdBack(t.slot, t)
 	t.slot.allowTurns()
 }
 

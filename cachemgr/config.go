@@ -35,6 +35,9 @@ type Config struct {
 	// counted: the link is not what it takes time for. Default: 2.
 	Transfers int
 
+	// BatchDelay is how long a request that can run together with others waits for
+	// them, though the device is free. Default: not at all.
+	BatchDelay time.Duration
 	// NoPrefetch: models come when they are asked for, not when they are expected.
 	NoPrefetch bool
 
@@ -85,6 +88,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"load timeout", &c.LoadTimeout, 2 * time.Minute},
 		{"first retry", &c.RetryMin, time.Second},
 		{"last retry", &c.RetryMax, 5 * time.Minute},
+		{"batch delay", &c.BatchDelay, 0},
 	} {
 		if *d.value < 0 {
 			errs = append(errs, fmt.Errorf("%s is %v, must be positive", d.name, *d.value))

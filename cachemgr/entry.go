@@ -85,6 +85,7 @@ type slot struct {
 	running int         // those of them that compute
 	want    queue.Group // in device.loads: requests that wait for the model to be resident
 	turn    queue.Group // in device.turns: requests that hold a lease and wait to compute
+	hold    hold        // of turn
 	queued  bool        // want is open: waits for bytes; only if it is not empty
 	retried bool        // the engine was short of memory once already
 

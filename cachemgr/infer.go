@@ -32,7 +32,7 @@ func (m *Manager) Infer(ctx context.Context, r Request) (Result, error) {
 	}
 	s := mod.slots[d.index]
 	res := Result{Outcome: s.outcome(r.Arrived), Engine: m.cfg.Engine.Name()}
-	if s.state == slotResident && d.running < m.cfg.Concurrency && s.mayRun() {
+	if s.state == slotResident && d.running < m.cfg.Concurrency && s.mayRun() && !m.waitsForOthers(&r) {
 		// Whoever waits on the device cannot run now: dispatch has seen to it.
 		s.leases++
 		m.begin(s)

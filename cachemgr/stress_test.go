@@ -43,6 +43,7 @@ func newStress(t *testing.T, devices int, concurrency int, change ...func(*Confi
 		}
 		e.HostBudget, c.HostBudget = 300, 300
 		c.Concurrency = concurrency
+		c.BatchDelay = 50 * time.Microsecond
 		c.RetryMin, c.RetryMax = time.Millisecond, 4*time.Millisecond
 	})...)
 	s.engine.Before, s.slo, s.batch = s.before, 2*time.Millisecond, 12

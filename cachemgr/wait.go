@@ -88,6 +88,7 @@ func (m *Manager) lease(s *slot, t *ticket) {
 	t.at = atRun
 	t.Work = s.compute.value
 	s.dev.turns.Push(m.clock(), &s.turn, &t.Request)
+	m.holdBack(s, t)
 	s.allowTurns()
 }
 
@@ -113,7 +114,7 @@ func (m *Manager) dispatch(d *device) {
 func (s *slot) mayRun() bool { return s.running < s.model.concurrency() }
 
 // allowTurns tells the queue whether those that wait for the instance can run.
-func (s *slot) allowTurns() { s.dev.turns.SetOpen(&s.turn, s.mayRun()) }
+func (s *slot) allowTurns() { s.dev.turns.SetOpen(&s.turn, s.mayRun() && !s.hold.on) }
 
 // begin counts one more run of the instance.
 func (m *Manager) begin(s *slot) {
