@@ -100,8 +100,12 @@ func (h *header) tensor(s *scanner) error {
 		field{"shape", func() error { return e.parseShape(s) }},
 		field{"data", func() (err error) { e.text, err = s.skip(); return }},
 		field{"parameters", func() error {
-			return s.fields(e.place.fields(s,
-				field{"binary_data_size", func() (err error) { e.size, err = s.integer(); return }})...)
+			return s.fields(
+				field{"binary_data_size", func() (err error) { e.size, err = s.integer(); return }},
+				field{placeRegion, func() (err error) { e.place.Region, err = s.str(); return }},
+				field{placeOffset, func() (err error) { e.place.Offset, err = s.integer(); return }},
+				field{placeSize, func() (err error) { e.place.Size, err = s.integer(); return }},
+			)
 		}},
 	)
 	if err != nil {
@@ -219,9 +223,13 @@ func (h *header) wish(s *scanner) error {
 	err := s.fields(
 		field{"name", func() (err error) { w.name, err = s.str(); return }},
 		field{"parameters", func() error {
-			return s.fields(w.place.fields(s,
+			return s.fields(
 				field{"binary_data", func() (err error) { w.explicit = true; w.binary, err = s.boolean(); return }},
-				field{"classification", func() error { refused = "classification is not supported"; _, err := s.skip(); return err }})...)
+				field{"classification", func() error { refused = "classification is not supported"; _, err := s.skip(); return err }},
+				field{placeRegion, func() (err error) { w.place.Region, err = s.str(); return }},
+				field{placeOffset, func() (err error) { w.place.Offset, err = s.integer(); return }},
+				field{placeSize, func() (err error) { w.place.Size, err = s.integer(); return }},
+			)
 		}},
 	)
 	switch {

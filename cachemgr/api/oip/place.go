@@ -16,14 +16,12 @@ type Place struct {
 // Shared reports whether there is a place.
 func (p Place) Shared() bool { return p.Region != "" }
 
-// fields are the parameters that make a place, beside others.
-func (p *Place) fields(s *scanner, others ...field) []field {
-	return append(others,
-		field{"shared_memory_region", func() (err error) { p.Region, err = s.str(); return }},
-		field{"shared_memory_offset", func() (err error) { p.Offset, err = s.integer(); return }},
-		field{"shared_memory_byte_size", func() (err error) { p.Size, err = s.integer(); return }},
-	)
-}
+// Parameters of a tensor that make a place.
+const (
+	placeRegion = "shared_memory_region"
+	placeOffset = "shared_memory_offset"
+	placeSize   = "shared_memory_byte_size"
+)
 
 // check finds parameters that make no place.
 func (p Place) check() error {
