@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -294,4 +295,36 @@ func TestWantsTable(t *testing.T) {
 			t.Errorf("%+v: got %v", c, got)
 		}
 	}
+}
+
+func TestNodesPassOnWhatTheyHear(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, rt, h := &fakeNode{messages: make(chan api.NodeStatus)}, newFakeRuntime(), &heard{}
+		nodes := NewNodes(map[string]NodeClient{"/run/oip.sock": n}, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { nodes.Run(ctx, rt, h) })
+		n.messages <- api.NodeStatus{} // breaks off before anything was heard
+		time.Sleep(time.Minute)
+		n.messages <- api.NodeStatus{Generation: 1, Full: true, Node: "n"}
+		n.messages <- api.NodeStatus{Generation: 2, Node: "n"}
+		n.messages <- api.NodeStatus{} // breaks off
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if want := []string{"n@1", "n@2", "/run/oip.sock"}; !slices.Equal(h.nodes, want) {
+			t.Errorf("heard %v, want %v", h.nodes, want)
+		}
+		for _, address := range []string{"/run/oip.sock", "/elsewhere"} {
+			nodes.Prefetch(address, api.PrefetchRequest{Digest: "sha", Device: "gpu"})
+		}
+		synctest.Wait()
+		if len(n.prefetched) != 1 || n.prefetched[0].Digest != "sha" || n.prefetched[0].Device != "gpu" {
+			t.Errorf("asked for %+v", n.prefetched)
+		}
+		cancel()
+		running.Wait()
+		for range 2 * mostPrefetches { // nobody sends them, nobody waits
+			nodes.Prefetch("/run/oip.sock", api.PrefetchRequest{})
+		}
+	})
 }
