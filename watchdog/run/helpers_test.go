@@ -30,12 +30,15 @@ const (
 	asWatchdog = "RUN_TEST_WATCHDOG"
 	asServer   = "be-the-functions-server"
 	asCache    = "be-the-cache-manager"
+	asAsker    = "be-a-process-that-asks-its-model"
 )
 
 func TestMain(m *testing.M) {
 	switch {
 	case len(os.Args) > 1 && os.Args[1] == asServer:
 		os.Exit(serveFunction())
+	case len(os.Args) > 1 && os.Args[1] == asAsker:
+		os.Exit(askModel())
 	case len(os.Args) > 1 && os.Args[1] == asCache:
 		os.Exit(serveCache())
 	case os.Getenv(asWatchdog) != "":
@@ -122,6 +125,21 @@ func serveCache() int {
 	}
 	fmt.Println("cache manager", os.Getpid())
 	select {}
+}
+
+// askModel is a process for one request, which it passes on to the model digits.
+func askModel() int {
+	req, err := http.NewRequest("POST", "http://127.0.0.1:"+os.Getenv("port")+"/v2/models/digits/infer", os.Stdin)
+	if err != nil {
+		return 2
+	}
+	req.Header.Set("X-Call-Id", os.Getenv("Http_X_Call_Id"))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 3
+	}
+	io.Copy(os.Stdout, resp.Body)
+	return 0
 }
 
 // process is a watchdog that runs.
