@@ -52,9 +52,11 @@ type Config struct {
 	Concurrency  int   // requests that compute at once on a device; 0: one
 
 	QueueDepth   int
-	QueuePolicy  string // order of what waits, see queuePolicies; "" is the default
-	Eviction     string // order of eviction, see evictionPolicies; "" is the default
+	QueuePolicy  string // order of what waits, see policies.go; "" is the default
+	Eviction     string // order of eviction, see policies.go; "" is the default
+	NoPrefetch   bool   // models come when they are asked for, not when they are expected
 	Transfers    int    // models on their way to a device at once; 0: two
+	BatchDelay   time.Duration // how long a request waits for others to run with
 	QueueTimeout time.Duration
 	RunTimeout   time.Duration // of a request, waiting included
 	LoadTimeout  time.Duration
@@ -95,6 +97,8 @@ func ReadConfig(s *env.Set) Config {
 		QueueDepth:     s.Int("queue_depth", 256, "requests that may wait (503 beyond)"),
 		QueuePolicy:    s.OneOf("queue_policy", PolicySLO, "who is served first: slo: who can still be in time and has least of it; rrc: functions by required request count; fifo: who came first", PolicySLO, PolicyRRC, PolicyFIFO),
 		Eviction:       s.OneOf("eviction_policy", EvictGDSF, "which model leaves a device first: gdsf: whose bytes save least time; torpor: who is swapped in behind computing or is elsewhere too; lru: who was not used for longest", EvictGDSF, EvictTorpor, EvictLRU),
+		NoPrefetch:     !s.Bool("prefetch", true, "bring models back before they are asked for, where that can be predicted"),
+		BatchDelay:     s.Duration("batch_delay", 0, "how long a request waits for others of its model to run with, where the model takes batches and the device is free"),
 		Transfers:      s.Int("transfers", 2, "models on their way to a device at once"),
 		QueueTimeout:   s.Duration("queue_timeout", 30*time.Second, "longest wait in the queue (503)"),
 		RunTimeout:     s.Duration("run_timeout", 60*time.Second, "longest inference, waiting included (504)"),

@@ -146,7 +146,7 @@ func TestUsageNamesEveryVariable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"listen", "metrics_listen", "socket_dir", "store_path", "store_quota", "device_budget", "host_budget",
-		"token_public_key", "auth", "queue_depth", "queue_policy", "eviction_policy", "transfers", "queue_timeout", "run_timeout", "max_body", "max_output", "allow_plans", "node_name", "tls_client_ca"} {
+		"token_public_key", "auth", "queue_depth", "queue_policy", "eviction_policy", "transfers", "prefetch", "batch_delay", "queue_timeout", "run_timeout", "max_body", "max_output", "allow_plans", "node_name", "tls_client_ca"} {
 		if !strings.Contains(b.String(), fmt.Sprintf("\n%s ", name)) {
 			t.Errorf("%s is missing", name)
 		}

@@ -121,6 +121,8 @@ func (c Config) managerConfig(s share, devices []engine.Device) cachemgr.Config 
 		QueueDepth:   c.QueueDepth,
 		QueueTimeout: c.QueueTimeout,
 		Transfers:    c.Transfers,
+		NoPrefetch:   c.NoPrefetch,
+		BatchDelay:   c.BatchDelay,
 		LoadTimeout:  c.LoadTimeout,
 		Log:          c.Log,
 	}
