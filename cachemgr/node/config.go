@@ -52,10 +52,10 @@ type Config struct {
 	Concurrency  int   // requests that compute at once on a device; 0: one
 
 	QueueDepth   int
-	QueuePolicy  string // order of what waits, see policies.go; "" is the default
-	Eviction     string // order of eviction, see policies.go; "" is the default
-	NoPrefetch   bool   // models come when they are asked for, not when they are expected
-	Transfers    int    // models on their way to a device at once; 0: two
+	QueuePolicy  string        // order of what waits, see policies.go; "" is the default
+	Eviction     string        // order of eviction, see policies.go; "" is the default
+	NoPrefetch   bool          // models come when they are asked for, not when they are expected
+	Transfers    int           // models on their way to a device at once; 0: two
 	BatchDelay   time.Duration // how long a request waits for others to run with
 	QueueTimeout time.Duration
 	RunTimeout   time.Duration // of a request, waiting included
