@@ -114,6 +114,7 @@ func (r *Router) Status() cachemgr.Status {
 		*m.status = m.manager.Status()
 		next.Generation += m.status.Generation
 		next.Devices = append(next.Devices, m.status.Devices...)
+		next.Work = append(next.Work, m.status.Work...)
 		next.Host.Budget += m.status.Host.Budget
 		next.Host.Used += m.status.Host.Used
 	}
