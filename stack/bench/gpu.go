@@ -21,6 +21,8 @@ type gpuOptions struct {
 	cachemgrd, library, settings, onnxruntime string
 
 	plans     string // folder of plans
+	onnx      string // a file, and the program that makes plans
+	builder   string
 	name      string // of what is measured, in the result
 	out       string // file that the result is appended to
 	dir       string // folder for what is stored
@@ -34,11 +36,12 @@ type gpuOptions struct {
 
 // gpuParts are what can be measured; stack/bench/gpu.sh runs them in their order.
 var gpuParts = map[string]func(context.Context, gpuOptions) (any, error){
-	"socket":    gpuSocket,
-	"models":    gpuModels,
-	"baselines": gpuBaselines,
-	"startup":   gpuStartup,
-	"summary":   gpuSummary,
+	"socket":     gpuSocket,
+	"models":     gpuModels,
+	"baselines":  gpuBaselines,
+	"startup":    gpuStartup,
+	"changeover": gpuChangeover,
+	"summary":    gpuSummary,
 }
 
 // gpuBench measures the cache manager with TensorRT plans, on a GPU or on the
@@ -55,6 +58,8 @@ func gpuBench(ctx context.Context, args []string) (any, error) {
 	flags.StringVar(&o.settings, "settings", "", "of that library")
 	flags.StringVar(&o.onnxruntime, "onnxruntime", os.Getenv("ONNXRUNTIME_LIB"), "ONNX Runtime's library")
 	flags.StringVar(&o.plans, "plans", "", "folder of plans (*.plan); for summary: of results (*.jsonl)")
+	flags.StringVar(&o.onnx, "onnx", "", "changeover: the model")
+	flags.StringVar(&o.builder, "builder", "", "changeover: program that makes plans")
 	flags.StringVar(&o.name, "name", "", "name of what is measured, in the result")
 	flags.StringVar(&o.out, "out", "", "file to append the result to")
 	flags.StringVar(&o.dir, "dir", os.TempDir(), "folder for sockets and stored models; its path must be short")

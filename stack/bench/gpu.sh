@@ -17,6 +17,7 @@
 #   shim       the library alone: hits, misses, all misses, beside the wire
 #   socket     the same through the cache manager's socket
 #   startup    what takes how long until a model answers
+#   changeover an ONNX file: the CPU answers until its plan is built
 #   swaps      a thousand models behind a quarter of their bytes, in random order
 #   models     the same without the swaps
 #   baselines  deserializing at each miss; a process for each model
@@ -55,7 +56,10 @@ fail() {
 }
 
 # note LINE: a result.
-note() { echo "$1" | tee -a "$results/raw.jsonl"; }
+note() {
+	[ -n "$1" ] || { echo "there is no result" >&2; return 1; }
+	echo "$1" | tee -a "$results/raw.jsonl"
+}
 
 seconds() { date +%s.%N; }
 
@@ -140,10 +144,12 @@ phase_shim() {
 		note '{"part":"shim","status":"skipped","why":"measure wants TensorRT"}'
 		return
 	fi
-	measure resnet50 24 2
-	measure vgg16 8 2
-	measure resnet50 24 1
-	measure resnet50 24 3
+	status=0
+	measure resnet50 24 2 || status=1
+	measure vgg16 8 2 || status=1
+	measure resnet50 24 1 || status=1
+	measure resnet50 24 3 || status=1
+	return $status
 }
 
 measure() { # measure NETWORK COPIES LOADERS
@@ -153,6 +159,16 @@ measure() { # measure NETWORK COPIES LOADERS
 phase_socket() {
 	bench socket -name resnet50 -plans "$ram/resnet50" -requests "$requests"
 	bench socket -name vgg16 -plans "$ram/vgg16" -requests "$((requests / 4))"
+}
+
+phase_changeover() {
+	if [ -n "$double" ]; then
+		generate "$ram/onnx/new.onnx" scale 77
+		GPUSHIM_DOUBLE_BUILD_MS=500 bench changeover -name scale -onnx "$ram/onnx/new.onnx" -builder "$build/gpushim-build-double" -requests 100 -clients 2
+	else
+		generate "$ram/onnx/new.onnx" squeezenet1.1 77
+		bench changeover -name squeezenet1.1 -onnx "$ram/onnx/new.onnx" -builder "$build/gpushim-build" -requests 1000 -clients 2
+	fi
 }
 
 phase_startup() { bench startup -name resnet50 -plans "$ram/resnet50"; }
@@ -186,6 +202,6 @@ run() {
 
 case ${1:-} in
 run) shift && mkdir -p "$work" && run "$@" ;;
-pack | collect | setup | build | suite | shim | socket | startup | models | swaps | baselines | summary) "phase_$1" ;;
+pack | collect | setup | build | suite | shim | socket | startup | changeover | models | swaps | baselines | summary) "phase_$1" ;;
 *) fail "usage: gpu.sh pack | collect | run PHASE..., see the head of this file" ;;
 esac

@@ -43,7 +43,7 @@ func TestGPUPhasesOnTheDouble(t *testing.T) {
 	}
 	script("pack")
 	script("collect")
-	out := script("run", "setup", "build", "shim", "socket", "startup", "swaps", "baselines", "summary")
+	out := script("run", "setup", "build", "shim", "socket", "startup", "changeover", "swaps", "baselines", "summary")
 	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
 	var ended map[string]struct{ Status int }
 	if err := json.Unmarshal(lines[len(lines)-1], &ended); err != nil {
@@ -80,8 +80,13 @@ func checkDoubleSummary(t *testing.T, path string) {
 	if models, different := s.number("models", "value"), s.number("mix", "different_outputs"); models != different || models < 20 {
 		t.Errorf("%g models, %g different outputs", models, different)
 	}
+	// The plan gives the bits that the CPU gave, and no request noticed it come.
+	if failed, difference := s.number("changeover", "failed"), s.number("changeover", "largest_difference"); failed != 0 || difference != 0 {
+		t.Errorf("changeover: %g requests failed, outputs differ by %g", failed, difference)
+	}
 	for _, path := range [][]string{
-		{"socket_over_echo", "value"}, {"startup", "kill_to_first_answer_ms", "p50"},
+		{"socket_over_echo", "value"}, {"startup", "kill_to_first_answer_ms", "p50"}, {"startup", "device_lost_to_first_answer_ms"},
+		{"changeover", "answers", "onnxruntime"}, {"changeover", "answers", "tensorrt"},
 		{"baseline_load_on_demand", "miss_ms", "p50"}, {"baseline_process_per_model", "request_ms", "p50"},
 	} {
 		if x := s.number(path...); !(x > 0) {

@@ -65,7 +65,7 @@ func (n *gpuNode) start(ctx context.Context, o gpuOptions, budget int64, environ
 	}
 	all := append(os.Environ(),
 		"engine=tensorrt", "gpushim_library="+o.library, "gpushim_settings="+o.settings,
-		"onnxruntime_library="+o.onnxruntime, "allow_plans=true", "cpu_fallback=false",
+		"onnxruntime_library="+o.onnxruntime, "allow_plans=true", "cpu_fallback=false", "engine_builder=off",
 		"listen=off", "metrics_listen=127.0.0.1:0", "socket_dir="+n.dir,
 		"store_path="+filepath.Join(n.dir, "store"), "store_quota=200Gi",
 		"token_public_key="+filepath.Join(n.dir, token.PublicFile),
@@ -126,12 +126,16 @@ func (n *gpuNode) fail(err error) error {
 
 // offer makes functions that own the plans.
 func (n *gpuNode) offer(ctx context.Context, paths []string) ([]*gpuModel, error) {
+	return n.offerFormat(ctx, paths, "plan")
+}
+
+func (n *gpuNode) offerFormat(ctx context.Context, paths []string, format string) ([]*gpuModel, error) {
 	key, err := token.LoadPrivate(filepath.Join(n.dir, token.KeyFile))
 	if err != nil {
 		return nil, err
 	}
 	signer := token.NewSigner(key, time.Now)
-	offers, err := describeFiles(ctx, paths)
+	offers, err := describeFiles(ctx, paths, format)
 	if err != nil {
 		return nil, err
 	}
@@ -180,8 +184,8 @@ func (f *gpuFunction) offerAll(ctx context.Context) error {
 	return nil
 }
 
-// describeFiles are offers of plans, without their names.
-func describeFiles(ctx context.Context, paths []string) ([]api.Offer, error) {
+// describeFiles are offers of files, without their names.
+func describeFiles(ctx context.Context, paths []string, format string) ([]api.Offer, error) {
 	offers := make([]api.Offer, len(paths))
 	work, _ := errgroup.WithContext(ctx)
 	work.SetLimit(runtime.NumCPU())
@@ -194,7 +198,7 @@ func describeFiles(ctx context.Context, paths []string) ([]api.Offer, error) {
 			defer f.Close()
 			sum := sha256.New()
 			size, err := io.Copy(sum, f)
-			offers[i] = api.Offer{Version: "1", Format: "plan", Digest: "sha256:" + hex.EncodeToString(sum.Sum(nil)), Size: size}
+			offers[i] = api.Offer{Version: "1", Format: format, Digest: "sha256:" + hex.EncodeToString(sum.Sum(nil)), Size: size}
 			return err
 		})
 	}

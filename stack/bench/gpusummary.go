@@ -38,6 +38,7 @@ func gpuSummary(_ context.Context, o gpuOptions) (any, error) {
 		}
 	}
 	summary["mix"], summary["startup"] = r.last("models", "mix"), r.last("startup")
+	summary["changeover"] = r.last("changeover")
 	for _, field := range []string{"baseline_load_on_demand", "baseline_process_per_model"} {
 		summary[field] = r.last("baselines", "mix")[field]
 	}
@@ -75,7 +76,8 @@ func readResults(path string) (results, error) {
 	for n := 1; lines.Scan(); n++ {
 		var r result
 		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", path, n, err)
+			fmt.Printf("%s:%d is left out: %v\n", path, n, err) // of a phase that was cut off
+			continue
 		}
 		all = append(all, r)
 	}
