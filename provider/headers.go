@@ -54,11 +54,12 @@ func (v *invocation) prepare(b *body, lease *dispatch.Lease) {
 		{Name: api.HeaderDeadline},                        // likewise
 	}
 	v.request = upstream.Request{
-		Method: v.r.Method,
-		Target: v.target.path + v.target.query,
-		Header: in,
-		Set:    v.fields[:],
-		Body:   b.bytes,
+		Method:  v.r.Method,
+		Target:  v.target.path + v.target.query,
+		Header:  in,
+		Set:     v.fields[:],
+		Body:    b.bytes,
+		Upgrade: upstream.UpgradeOf(v.r),
 	}
 	if b.stream != nil {
 		v.request.Stream, v.request.Length, v.request.Interrupt = b.stream, b.length, b.stream.interrupt

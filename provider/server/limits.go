@@ -28,6 +28,7 @@ func ReadLimits(set *env.Set) Limits {
 			Buffered:    set.Bytes("buffered_body", 1<<20, "largest request body that is read before it is sent on; others are streamed"),
 			Budget:      set.Bytes("body_memory", 256<<20, "bytes of memory for such bodies; beyond it they are streamed"),
 			BodyTimeout: set.Duration("body_timeout", 30*time.Second, "time for a client to send its body or the next piece of a streamed one, and to take the next piece of an answer"),
+			UpgradeIdle: set.Duration("upgrade_idle_timeout", 5*time.Minute, "longest silence on a connection that was upgraded, as a WebSocket is"),
 		},
 		Scheduling:      readScheduling(set),
 		Queue:           set.Int("queue_limit", 256, "requests of one function that may wait for a replica"),
