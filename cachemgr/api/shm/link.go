@@ -3,6 +3,7 @@ package shm
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
@@ -46,7 +47,7 @@ func (s *segments) connection(ctx context.Context) (conn *Conn, fresh bool, err 
 		_ = conn.Close()
 		return nil, false, errClosed
 	}
-	s.conn = conn
+	s.conn, s.told = conn, ""
 	return conn, true, nil
 }
 
@@ -61,8 +62,12 @@ func (s *segments) failed(ctx context.Context, n int64, err error) {
 	}
 	s.wait = min(max(2*s.wait, firstRetry), lastRetry)
 	s.retryAt = time.Now().Add(s.wait)
-	news := s.told != err.Error()
-	s.told = err.Error()
+	kind := err.Error()
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		kind = strconv.Itoa(e.Status) // its words tell numbers that change
+	}
+	news := s.told != kind
+	s.told = kind
 	s.mu.Unlock()
 	if news {
 		s.log.Info("large tensors go through the socket: memory is not shared with the cache manager", "reason", err)

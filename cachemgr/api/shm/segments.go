@@ -43,7 +43,7 @@ type segments struct {
 	bytes   int64              // of all segments, also those in use
 	retryAt time.Time
 	wait    time.Duration // after the next failure
-	told    string        // why there is none, as the log says
+	told    string        // why there is none, by kind, as the log says
 	closed  bool
 	work    sync.WaitGroup
 }
@@ -119,6 +119,9 @@ func (s *segments) make(ctx context.Context, size int) (*segment, error) {
 		_ = m.Close()
 		return nil, err
 	}
+	s.mu.Lock()
+	s.wait = 0
+	s.mu.Unlock()
 	return &segment{Memory: m, conn: conn, region: region}, nil
 }
 
@@ -130,7 +133,7 @@ func (s *segments) put(g *segment) {
 		s.discard(g)
 		return
 	}
-	s.wait, g.since = 0, time.Now()
+	g.since = time.Now()
 	s.idle[len(g.Data)] = append(s.idle[len(g.Data)], g)
 	if s.trimmer == nil {
 		s.trimmer = time.AfterFunc(s.keep, s.trim)
