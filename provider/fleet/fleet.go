@@ -1,9 +1,7 @@
 package fleet
 
 import (
-	"cmp"
 	"slices"
-	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/provider/sched"
@@ -40,26 +38,7 @@ type node struct {
 	devices []*device // by ID
 	models  map[string]*copyOf
 	host    api.PoolStatus
-}
-
-// device is one of a node. Schedulers know it by the name of its node and its own.
-type device struct {
-	sched.Device
-	own    string // its ID on its node
-	node   *node
-	class  *class
-	flight flight
-	free   int64 // bytes that no model takes
-	busy   int   // requests that compute or wait there
-}
-
-// copyOf is a model on a node.
-type copyOf struct {
-	names     []api.ModelName
-	staged    bool
-	stageNs   int64
-	instances map[string]api.InstanceStatus // by the device's ID on the node; kept when it leaves
-	resident  map[string]bool               // likewise
+	all     map[string]api.DeviceStatus // that it has, by ID
 }
 
 // New makes a Fleet without nodes.
@@ -99,7 +78,7 @@ func (f *Fleet) Heard(address string, s api.NodeStatus) []sched.Event {
 		n = nil
 	}
 	if n == nil {
-		n = &node{address: address, name: s.Node, models: map[string]*copyOf{}}
+		n = &node{address: address, name: s.Node, models: map[string]*copyOf{}, all: map[string]api.DeviceStatus{}}
 		f.nodes[address] = n
 	}
 	if s.Host != nil {
@@ -155,226 +134,6 @@ func (f *Fleet) Lost(address string) []sched.Event {
 	slices.Sort(digests)
 	for _, digest := range digests {
 		events = f.dropModel(n, digest, events)
-	}
-	return events
-}
-
-func (f *Fleet) removeDevice(d *device) {
-	delete(f.devices, d.ID)
-	d.class.devices--
-}
-
-// takeDevices reports whether schedulers have to be told.
-func (f *Fleet) takeDevices(n *node, s api.NodeStatus) (changed bool) {
-	if s.Full {
-		n.devices = slices.DeleteFunc(n.devices, func(d *device) bool {
-			leaves := !slices.ContainsFunc(s.Devices, func(st api.DeviceStatus) bool { return st.ID == d.own })
-			if leaves {
-				f.removeDevice(d)
-				changed = true
-			}
-			return leaves
-		})
-	}
-	for _, st := range s.Devices {
-		changed = f.takeDevice(n, st) || changed
-	}
-	return changed
-}
-
-func (f *Fleet) takeDevice(n *node, st api.DeviceStatus) (changed bool) {
-	c := f.classOf(st)
-	id := n.name + "/" + st.ID
-	d := f.devices[id]
-	if d == nil {
-		d = &device{own: st.ID, node: n, class: c, Device: sched.Device{ID: id, Node: n.name, Class: c.name}}
-		f.devices[id] = d
-		c.devices++
-		at, _ := slices.BinarySearchFunc(n.devices, st.ID, func(d *device, own string) int { return cmp.Compare(d.own, own) })
-		n.devices = slices.Insert(n.devices, at, d)
-		changed = true
-	}
-	// What a driver says it could give changes all the time by a little.
-	if d.Slots != max(1, st.Slots) || float64(abs(d.Budget-st.Budget)) > news*float64(st.Budget) {
-		d.Slots, d.Budget = max(1, st.Slots), st.Budget
-		changed = true
-	}
-	d.free = st.Budget - st.Resident - st.Loading - st.Draining - st.Residual
-	d.busy = st.Running + st.Queued
-	d.Credits = f.credits(d)
-	return changed
-}
-
-func abs(n int64) int64 { return max(n, -n) }
-
-func (f *Fleet) classOf(st api.DeviceStatus) *class {
-	name := st.Engine + " on " + st.Name
-	for _, c := range f.classes {
-		if c.name == name {
-			return c
-		}
-	}
-	c := &class{name: name, told: assumedLink}
-	f.classes = append(f.classes, c)
-	return c
-}
-
-// announce tells which devices there are, by their IDs.
-func (f *Fleet) announce() sched.Event {
-	e := sched.Event{Kind: sched.Devices}
-	for _, d := range f.devices {
-		e.Devices = append(e.Devices, d.Device)
-	}
-	slices.SortFunc(e.Devices, func(a, b sched.Device) int { return cmp.Compare(a.ID, b.ID) })
-	return e
-}
-
-// takeModel takes in how a model is on a node.
-func (f *Fleet) takeModel(n *node, st api.ModelStatus, events []sched.Event) []sched.Event {
-	m := f.models[st.Digest]
-	if m == nil {
-		m = &model{digest: st.Digest, costs: map[*class]*cost{}}
-		f.models[st.Digest] = m
-		at, _ := slices.BinarySearch(f.order, st.Digest)
-		f.order = slices.Insert(f.order, at, st.Digest)
-	}
-	c := n.models[st.Digest]
-	if c == nil {
-		c = &copyOf{instances: map[string]api.InstanceStatus{}, resident: map[string]bool{}}
-		n.models[st.Digest] = c
-		m.nodes++
-	}
-	m.size = max(m.size, st.Size)
-	m.bytes = cmp.Or(max(m.bytes, st.Bytes), m.size)
-	if !st.Estimated && st.Bytes > 0 {
-		m.bytes = st.Bytes
-	}
-	f.names.replace(st.Digest, c.names, st.Names)
-	c.names = st.Names
-	f.measureStaging(m, c.stageNs, st.StageNs)
-	c.stageNs = cmp.Or(st.StageNs, c.stageNs)
-	for _, d := range n.devices {
-		if now, ok := instanceOn(st, d.own); ok {
-			m.measure(d.class, c.instances[d.own], now)
-			c.instances[d.own] = now
-		}
-	}
-	events = f.tell(m, events)
-	for _, d := range n.devices {
-		now, ok := instanceOn(st, d.own)
-		events = c.set(d, m, ok && now.State == api.StateResident, events)
-	}
-	return c.setStaged(n, m, st.Staged, events)
-}
-
-func instanceOn(st api.ModelStatus, device string) (api.InstanceStatus, bool) {
-	for _, i := range st.Instances {
-		if i.Device == device {
-			return i, true
-		}
-	}
-	return api.InstanceStatus{}, false
-}
-
-// set notes whether a model is on a device.
-func (c *copyOf) set(d *device, m *model, resident bool, events []sched.Event) []sched.Event {
-	if c.resident[d.own] == resident {
-		return events
-	}
-	c.resident[d.own] = resident
-	kind := sched.Evicted
-	if resident {
-		kind = sched.Resident
-	}
-	return append(events, sched.Event{Kind: kind, Device: d.ID, Model: m.digest})
-}
-
-// setStaged notes whether it is in the node's host memory.
-func (c *copyOf) setStaged(n *node, m *model, staged bool, events []sched.Event) []sched.Event {
-	if c.staged == staged {
-		return events
-	}
-	c.staged = staged
-	kind := sched.Unstaged
-	if staged {
-		kind = sched.Staged
-	}
-	return append(events, sched.Event{Kind: kind, Node: n.name, Model: m.digest})
-}
-
-// dropModel notes that a node does not have a model any more.
-func (f *Fleet) dropModel(n *node, digest string, events []sched.Event) []sched.Event {
-	c, m := n.models[digest], f.models[digest]
-	if c == nil {
-		return events
-	}
-	delete(n.models, digest)
-	f.names.replace(digest, c.names, nil)
-	for _, d := range n.devices {
-		events = c.set(d, m, false, events)
-	}
-	events = c.setStaged(n, m, false, events)
-	if m.nodes--; m.nodes > 0 {
-		return events
-	}
-	delete(f.models, digest)
-	at, _ := slices.BinarySearch(f.order, digest)
-	f.order = slices.Delete(f.order, at, at+1)
-	return append(events, sched.Event{Kind: sched.Prices, Model: digest})
-}
-
-// Answer is what an answer tells of the request that was given to a device.
-type Answer struct {
-	Given  string // the device, as schedulers know it
-	Model  string // digest
-	Cache  string // the outcome, "" if the answer says nothing of a model
-	Device string // that computed, as its node calls it
-	Timing api.Timing
-	Took   time.Duration // since it was sent
-}
-
-// Answered corrects the picture by an answer, before its node does.
-func (f *Fleet) Answered(a Answer) []sched.Event {
-	given := f.devices[a.Given]
-	m := f.models[a.Model]
-	if given == nil || m == nil {
-		return nil
-	}
-	c := given.node.models[a.Model]
-	if c == nil {
-		return nil
-	}
-	computed := given
-	if a.Device != given.own {
-		computed = f.devices[given.node.name+"/"+a.Device]
-	}
-	var events []sched.Event
-	if a.Cache == api.CacheHit || a.Cache == api.CacheSwap || a.Cache == api.CacheLoad {
-		if computed != nil {
-			events = f.computed(computed, c, m, a)
-		}
-	} else {
-		computed = nil
-	}
-	if computed != given && !c.resident[given.own] {
-		// The scheduler thought that it would be there now.
-		events = append(events, sched.Event{Kind: sched.Evicted, Device: given.ID, Model: m.digest})
-	}
-	return events
-}
-
-// computed takes in that m is on d, and what it took.
-func (f *Fleet) computed(d *device, c *copyOf, m *model, a Answer) []sched.Event {
-	events := c.set(d, m, true, nil)
-	k := m.cost(d.class)
-	if a.Timing.Compute > 0 && k.compute.samples < settled {
-		k.compute.add(float64(a.Timing.Compute), 1)
-		events = f.tell(m, events)
-	}
-	d.flight.add(a.Took-a.Timing.Queue-a.Timing.Swap, a.Timing.Compute)
-	if credits := f.credits(d); credits != d.Credits {
-		d.Credits = credits
-		events = append(events, f.announce())
 	}
 	return events
 }

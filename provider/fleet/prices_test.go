@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -108,4 +110,24 @@ func TestBudgetsThatWobbleAreNoNews(t *testing.T) {
 	if d := p.devices["n/gpu"]; d.Budget != 1<<29 || d.Slots != 2 || d.Credits != 3 || d.Class != "e on H" || d.Node != "n" {
 		t.Errorf("got %+v", d)
 	}
+}
+
+// TestProcessorBesideAGPU: it is the node that falls back on it.
+func TestProcessorBesideAGPU(t *testing.T) {
+	f, p := New(Config{}), newPicture()
+	cpu, gpu := api.DeviceStatus{ID: "cpu", Kind: "cpu", Budget: 1}, api.DeviceStatus{ID: "GPU-1", Kind: "gpu", Budget: 1}
+	want := func(when string, devices ...string) {
+		t.Helper()
+		if got := slices.Sorted(maps.Keys(p.devices)); !slices.Equal(got, devices) {
+			t.Errorf("%s: %v, want %v", when, got, devices)
+		}
+	}
+	p.take(f.Heard("a", api.NodeStatus{Node: "n", Full: true, Devices: []api.DeviceStatus{cpu, gpu}}))
+	want("both", "n/GPU-1")
+	p.take(f.Heard("a", api.NodeStatus{Node: "n", Devices: []api.DeviceStatus{cpu}}))
+	want("news of the processor", "n/GPU-1")
+	p.take(f.Heard("a", api.NodeStatus{Node: "n", Full: true, Devices: []api.DeviceStatus{cpu}}))
+	want("the GPU is gone", "n/cpu")
+	p.take(f.Heard("a", api.NodeStatus{Node: "n", Devices: []api.DeviceStatus{gpu}}))
+	want("the GPU is back", "n/GPU-1")
 }
