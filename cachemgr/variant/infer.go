@@ -12,9 +12,6 @@ import (
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 )
 
-// lossRetry is how long a caller is told to wait after a GPU was lost.
-const lossRetry = 5 * time.Second
-
 // Infer runs one request with the variant that serves it best now. Errors: those
 // of cachemgr.Manager.Infer, and cachemgr.ErrBuilding.
 func (r *Router) Infer(ctx context.Context, q cachemgr.Request) (cachemgr.Result, error) {
@@ -140,15 +137,7 @@ func (r *Router) refusal(a ask, v *view) error {
 }
 
 func (v *view) building() error {
-	return &cachemgr.BuildingError{Progress: v.progress, RetryAt: v.retryAt}
-}
-
-// lossError is what requests get that only a GPU could answer, once it was lost.
-func (r *Router) lossError() error {
-	if why := r.loss.Load(); why != nil {
-		return &cachemgr.FailedError{Reason: *why, RetryAt: time.Now().Add(lossRetry)}
-	}
-	return nil
+	return &cachemgr.BuildingError{Progress: v.why, RetryAt: v.making.estimate(time.Now())}
 }
 
 // await returns when a model's view has changed.
@@ -175,119 +164,4 @@ func (r *Router) await(ctx context.Context, v *view, since time.Time) error {
 		return cachemgr.ErrClosed
 	}
 	return nil
-}
-
-// Spec describes a model: by a plan that is ready, else by the ONNX file. Both
-// take the same, but for the largest batch: where the CPU stands in for a GPU,
-// that is not bounded.
-func (r *Router) Spec(ctx context.Context, digest string) (engine.Spec, error) {
-	mod, v := r.find(digest)
-	if mod == nil {
-		if r.plain() {
-			return r.cfg.CPU.Spec(ctx, digest)
-		}
-		spec, err := r.other().Spec(ctx, digest)
-		r.noteLoss(err)
-		return spec, explain(err)
-	}
-	if r.cfg.CPU != nil {
-		return r.specBeside(ctx, digest, v)
-	}
-	for began := time.Now(); ; v = mod.view.Load() {
-		if key := firstReady(v.options); key != "" {
-			spec, err := r.cfg.GPU.Spec(ctx, key)
-			r.noteLoss(err)
-			return spec, err
-		}
-		if err := r.lossError(); err != nil {
-			return engine.Spec{}, err
-		}
-		if err := r.await(ctx, v, began); err != nil {
-			return engine.Spec{}, err
-		}
-	}
-}
-
-func firstReady(options []option) string {
-	for _, o := range options {
-		if o.state == ready {
-			return o.key
-		}
-	}
-	return ""
-}
-
-func (r *Router) specBeside(ctx context.Context, digest string, v *view) (engine.Spec, error) {
-	if key := firstReady(v.options); key != "" && r.node().gpu {
-		spec, err := r.cfg.GPU.Spec(ctx, key)
-		r.noteLoss(err)
-		if err == nil {
-			if spec.MaxBatch > 0 {
-				spec.MaxBatch = -1
-			}
-			return spec, nil
-		}
-		if ctx.Err() != nil {
-			return spec, err
-		}
-	}
-	return r.cfg.CPU.Spec(ctx, digest)
-}
-
-// Ready says why a request for a model would be refused now, nil if it would be
-// tried, on the terms of some function.
-func (r *Router) Ready(digest string) error {
-	mod, v := r.find(digest)
-	if mod == nil {
-		if err := r.lossError(); err != nil {
-			return err
-		}
-		return r.other().Ready(digest)
-	}
-	r.mu.RLock()
-	terms := mod.terms
-	r.mu.RUnlock()
-	var err error
-	for _, t := range terms {
-		a := ask{terms: t, rows: 1}
-		switch d := choose(a, v.options, r.node()); d.action {
-		case onGPU:
-			err = r.cfg.GPU.Ready(v.options[d.option].key)
-			if err != nil && t.Fallback == api.FallbackCPU {
-				err = r.cfg.CPU.Ready(digest)
-			}
-		case onCPU:
-			err = r.cfg.CPU.Ready(digest)
-		case await:
-			return nil
-		case refuse:
-			err = r.refusal(a, v)
-		}
-		if err == nil {
-			return nil
-		}
-	}
-	return err
-}
-
-// Load makes a model resident in the variant that a request would get now.
-func (r *Router) Load(ctx context.Context, digest string, device engine.DeviceID) error {
-	mod, v := r.find(digest)
-	if mod == nil {
-		if r.plain() {
-			return r.cfg.CPU.Load(ctx, digest, device)
-		}
-		err := r.other().Load(ctx, digest, device)
-		r.noteLoss(err)
-		return explain(err)
-	}
-	if key := firstReady(v.options); key != "" && r.node().gpu {
-		err := r.cfg.GPU.Load(ctx, key, device)
-		r.noteLoss(err)
-		return err
-	}
-	if r.cfg.CPU == nil {
-		return v.building()
-	}
-	return r.cfg.CPU.Load(ctx, digest, device)
 }

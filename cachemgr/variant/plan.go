@@ -16,11 +16,16 @@ import (
 // plan is one that a model should have. Guarded by Router.mu, but for broken.
 type plan struct {
 	option
+	making
+	broken chan struct{} // told when the plan turned out to be no good
+}
+
+// making is how far a plan is.
+type making struct {
 	progress build.Progress
 	began    time.Time // of the present phase
 	err      error     // while failed or unbuilt
 	retryAt  time.Time
-	broken   chan struct{} // told when the plan turned out to be no good
 }
 
 // planKey names a plan at the GPUs' manager.
@@ -43,13 +48,13 @@ const (
 )
 
 // estimate is when to ask again for a plan that is not ready.
-func (p *plan) estimate(now time.Time) time.Time {
-	if p.err != nil {
-		return p.retryAt
+func (m making) estimate(now time.Time) time.Time {
+	if m.err != nil {
+		return m.retryAt
 	}
 	wait := guessWait
-	if f := p.progress.Fraction; f > 0 {
-		wait = time.Duration(float64(now.Sub(p.began)) * (1 - f) / f)
+	if f := m.progress.Fraction; f > 0 {
+		wait = time.Duration(float64(now.Sub(m.began)) * (1 - f) / f)
 	}
 	return now.Add(min(max(wait, shortWait), longWait))
 }
@@ -65,7 +70,8 @@ func (r *Router) ensure(mod *model) {
 	}
 	former := r.ending[mod.Digest]
 	for _, o := range wanted(mod.terms, options) {
-		p := &plan{option: o, began: time.Now(), broken: make(chan struct{}, 1), progress: build.Progress{Phase: build.PhaseStart, Fraction: -1}}
+		p := &plan{option: o, broken: make(chan struct{}, 1)}
+		p.progress, p.began = build.Progress{Phase: build.PhaseStart, Fraction: -1}, time.Now()
 		mod.plans = append(mod.plans, p)
 		mod.builds.Add(1)
 		r.tasks.Go(func() {

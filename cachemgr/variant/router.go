@@ -92,10 +92,9 @@ type model struct {
 // view is a model as requests see it. It is not changed but replaced.
 type view struct {
 	options []option
-	// progress says why there is no plan yet, and retryAt when there may be.
-	progress string
-	retryAt  time.Time
-	changed  chan struct{} // closed when there is another view
+	why     string        // there is no plan yet
+	making  making        // of the plan that there may be
+	changed chan struct{} // closed when there is another view
 }
 
 // New makes a router.
@@ -213,89 +212,18 @@ func (r *Router) find(digest string) (*model, *view) {
 
 // show replaces a model's view. The caller holds mu.
 func (r *Router) show(mod *model) {
-	next := &view{progress: "no plan is built on this node", changed: make(chan struct{})}
+	next := &view{why: "no plan is built on this node", changed: make(chan struct{})}
 	if r.cfg.NoGPU != nil {
-		next.progress = r.cfg.NoGPU.Error()
+		next.why = r.cfg.NoGPU.Error()
 	}
 	for _, p := range mod.plans {
 		next.options = append(next.options, p.option)
 		if p.state != ready {
-			next.progress, next.retryAt = p.String(), p.estimate(time.Now())
+			next.why, next.making = p.String(), p.making
 		}
 	}
 	if last := mod.view.Swap(next); last != nil {
 		close(last.changed)
 	}
 	r.board.touch()
-}
-
-// Pin protects the plans of a model from being victims, and the ONNX file as long
-// as there is none.
-func (r *Router) Pin(digest string, on bool) error {
-	r.mu.Lock()
-	mod := r.models[digest]
-	if mod == nil {
-		r.mu.Unlock()
-		return r.other().Pin(digest, on)
-	}
-	mod.pinned = on
-	var keys []string
-	for _, p := range mod.plans {
-		if p.state == ready {
-			keys = append(keys, p.key)
-		}
-	}
-	r.mu.Unlock()
-	r.board.touch()
-	if len(keys) == 0 && r.cfg.CPU != nil {
-		return r.cfg.CPU.Pin(digest, on)
-	}
-	var errs []error
-	for _, key := range keys {
-		errs = append(errs, r.cfg.GPU.Pin(key, on))
-	}
-	return errors.Join(errs...)
-}
-
-// other is the manager of models that have no variants.
-func (r *Router) other() Manager {
-	if r.cfg.GPU != nil {
-		return r.cfg.GPU
-	}
-	return r.cfg.CPU
-}
-
-// Unload evicts a model from all devices and from host memory, in all variants.
-func (r *Router) Unload(ctx context.Context, digest string) error {
-	mod, v := r.find(digest)
-	if mod == nil {
-		return r.other().Unload(ctx, digest)
-	}
-	var errs []error
-	for _, o := range v.options {
-		if o.state == ready {
-			errs = append(errs, r.cfg.GPU.Unload(ctx, o.key))
-		}
-	}
-	if r.cfg.CPU != nil {
-		errs = append(errs, r.cfg.CPU.Unload(ctx, digest))
-	}
-	return errors.Join(errs...)
-}
-
-// Lost is closed when the GPUs were lost: this process gets them back no more.
-func (r *Router) Lost() <-chan struct{} { return r.lost }
-
-// noteLoss looks whether an error of the GPUs' manager means that.
-func (r *Router) noteLoss(err error) {
-	if !errors.Is(err, engine.ErrDeviceLost) || !r.loss.CompareAndSwap(nil, &err) {
-		return
-	}
-	r.cfg.Log.Error("GPU lost: this process cannot use it any more", "error", err)
-	close(r.lost)
-	r.board.touch()
-}
-
-func (r *Router) node() node {
-	return node{cpu: r.cfg.CPU != nil, gpu: r.cfg.GPU != nil && r.loss.Load() == nil}
 }

@@ -1,0 +1,102 @@
+package variant
+
+import (
+	"context"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+)
+
+// Spec describes a model: by a plan that is ready, else by the ONNX file. Both
+// take the same, but for the largest batch: where the CPU stands in for a GPU,
+// that is not bounded.
+func (r *Router) Spec(ctx context.Context, digest string) (engine.Spec, error) {
+	mod, v := r.find(digest)
+	if mod == nil {
+		if r.plain() {
+			return r.cfg.CPU.Spec(ctx, digest)
+		}
+		spec, err := r.other().Spec(ctx, digest)
+		r.noteLoss(err)
+		return spec, explain(err)
+	}
+	if r.cfg.CPU != nil {
+		return r.specBeside(ctx, digest, v)
+	}
+	for began := time.Now(); ; v = mod.view.Load() {
+		if key := firstReady(v.options); key != "" {
+			spec, err := r.cfg.GPU.Spec(ctx, key)
+			r.noteLoss(err)
+			return spec, err
+		}
+		if err := r.lossError(); err != nil {
+			return engine.Spec{}, err
+		}
+		if err := r.await(ctx, v, began); err != nil {
+			return engine.Spec{}, err
+		}
+	}
+}
+
+func firstReady(options []option) string {
+	for _, o := range options {
+		if o.state == ready {
+			return o.key
+		}
+	}
+	return ""
+}
+
+func (r *Router) specBeside(ctx context.Context, digest string, v *view) (engine.Spec, error) {
+	if key := firstReady(v.options); key != "" && r.node().gpu {
+		spec, err := r.cfg.GPU.Spec(ctx, key)
+		r.noteLoss(err)
+		if err == nil {
+			if spec.MaxBatch > 0 {
+				spec.MaxBatch = -1
+			}
+			return spec, nil
+		}
+		if ctx.Err() != nil {
+			return spec, err
+		}
+	}
+	return r.cfg.CPU.Spec(ctx, digest)
+}
+
+// Ready says why a request for a model would be refused now, nil if it would be
+// tried, on the terms of some function.
+func (r *Router) Ready(digest string) error {
+	mod, v := r.find(digest)
+	if mod == nil {
+		if err := r.lossError(); err != nil {
+			return err
+		}
+		return r.other().Ready(digest)
+	}
+	r.mu.RLock()
+	terms := mod.terms
+	r.mu.RUnlock()
+	var err error
+	for _, t := range terms {
+		a := ask{terms: t, rows: 1}
+		switch d := choose(a, v.options, r.node()); d.action {
+		case onGPU:
+			err = r.cfg.GPU.Ready(v.options[d.option].key)
+			if err != nil && t.Fallback == api.FallbackCPU {
+				err = r.cfg.CPU.Ready(digest)
+			}
+		case onCPU:
+			err = r.cfg.CPU.Ready(digest)
+		case await:
+			return nil
+		case refuse:
+			err = r.refusal(a, v)
+		}
+		if err == nil {
+			return nil
+		}
+	}
+	return err
+}
