@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
+	"sync"
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
@@ -56,10 +57,31 @@ func (s *Server) PassOn(ctx context.Context) error {
 	s.running.Wait() // all connections that were accepted are counted
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}
 	defer transport.CloseIdleConnections()
-	s.front.show(stage{handler: passOn(s.cfg.Listener.Addr().String(), transport, s.cfg.Log)})
+	proxy := passOn(s.cfg.Listener.Addr().String(), transport, s.cfg.Log)
+	var passed sync.WaitGroup
+	s.front.show(stage{handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		passed.Add(1)
+		defer passed.Done()
+		proxy.ServeHTTP(w, r)
+	})})
 	s.present().dispatcher.Retire()
 	s.awaitLastRequests(ctx)
-	return s.Shutdown(ctx)
+	err := s.Shutdown(ctx)
+	awaitAll(ctx, &passed) // those that were upgraded, which Shutdown does not know
+	return err
+}
+
+// awaitAll waits until all are done or ctx has ended.
+func awaitAll(ctx context.Context, all *sync.WaitGroup) {
+	done := make(chan struct{})
+	go func() {
+		all.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }
 
 // awaitLastRequests waits until clients have no connections any more, or for as

@@ -31,6 +31,7 @@ type config struct {
 	nodeLabels     map[string]string
 	socket         string
 	stopTimeout    time.Duration
+	leaveLimit     time.Duration
 	limits         server.Limits
 	docker         docker.Config // what variables say of it
 }
@@ -60,6 +61,7 @@ func declare(set *env.Set) config {
 		secretsPath: set.String("secret_mount_path", "", "folder of "+server.UserFile+" and "+server.PasswordFile+"; if empty they are made in state_dir"),
 		socket:      set.String("cachemgr_socket", "/run/faas-gpu/oip.sock", "socket of the cache manager that functions here use"),
 		stopTimeout: set.Duration("stop_timeout", 30*time.Second, "time that requests in flight get when the provider stops"),
+		leaveLimit:  set.Duration("handover_timeout", time.Hour, "time that requests and upgraded connections of a provider that was replaced may go on"),
 		limits:      server.ReadLimits(set),
 	}
 	c.docker, c.nodeLabels = declareDocker(set), declareLabels(set)

@@ -81,10 +81,9 @@ func (p *program) Release() error {
 	return p.closeRuntime()
 }
 
-// Leave: see handover.Program. A request may take as long as its own limits allow,
-// unless the program is asked to end as well.
+// Leave: see handover.Program.
 func (p *program) Leave(ctx context.Context) error {
-	ending, cut := context.WithCancel(context.Background())
+	ending, cut := context.WithTimeout(context.Background(), p.cfg.leaveLimit)
 	defer cut()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(p.cfg.stopTimeout, cut) })()
 	err := p.server.PassOn(ending)
