@@ -43,6 +43,9 @@ func (p *Parent) Run(ctx context.Context, restart <-chan os.Signal) error {
 	defer runtime.UnlockOSThread()
 	p.Timeout = cmp.Or(p.Timeout, defaultTimeout)
 	active, err := p.first(ctx)
+	if ctx.Err() != nil {
+		return p.end(active)
+	}
 	for err == nil {
 		select {
 		case <-restart:
@@ -56,7 +59,7 @@ func (p *Parent) Run(ctx context.Context, restart <-chan os.Signal) error {
 	return errors.Join(err, p.end(nil))
 }
 
-// first starts a child that serves.
+// first starts a child that serves. With an error there may be one that does not.
 func (p *Parent) first(ctx context.Context) (*process, error) {
 	c, err := p.prepare(ctx)
 	if err != nil {
