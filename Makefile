@@ -10,6 +10,7 @@ BIN   := $(BUILD)/bin
 SHIMS := $(BUILD)/shims
 
 export ONNXRUNTIME_LIB   := $(BUILD)/onnxruntime/libonnxruntime.so
+ARM64_ONNXRUNTIME        := $(BUILD)/onnxruntime-arm64/libonnxruntime.so
 export FAAS_GPU_SOURCE   := $(CURDIR)
 export FAAS_CLI          := $(BIN)/faas-cli
 export FAAS_GPU_WATCHDOG := $(BIN)/fwatchdog
@@ -39,7 +40,7 @@ SOURCES := $(shell find cachemgr provider watchdog internal stack native -name '
 
 PROGRAMS := $(BIN)/gpu-provider $(BIN)/cachemgrd $(BIN)/fwatchdog $(BIN)/faas-gpu-embedded $(BIN)/faas-gpu-demo $(SHIMS)/docker
 
-.PHONY: help demo test up bench build deps native lint unit test-ui test-docker clean check-tools check-native-tools
+.PHONY: help demo test up bench build deps native lint unit test-ui test-docker clean check-tools check-native-tools check-docker-tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,10 +76,18 @@ test-ui: build deps $(GATEWAY) ## Click through the OpenFaaS page with Chromium,
 	@command -v chromium >/dev/null || { echo "install Chromium"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }
 	@CHROMIUM=$$(command -v chromium) ARTIFACTS=$(BUILD)/artifacts go test -count=1 -v -run '^TestUI$$' ./stack/e2e
 
-test-docker: build deps ## Run functions in containers, with a Docker daemon of its own; root; last line is JSON
-	@for tool in dockerd:docker.io debootstrap:debootstrap ip:iproute2; do command -v $${tool%%:*} >/dev/null || \
-	   { echo "install $${tool##*:}"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $${tool##*:} >/dev/null; }; done
-	@sh stack/lab/test-docker.sh $(BUILD)
+test-docker: build deps $(GATEWAY) $(ARM64_ONNXRUNTIME) | check-docker-tools ## Run functions in containers, with a Docker daemon of its own, and the programs for arm64; root; last line is JSON
+	@CHROMIUM=$$(command -v chromium) QEMU_AARCH64=$$(command -v qemu-aarch64) sh stack/lab/test-docker.sh $(BUILD)
+
+# Where it may, it installs what it needs.
+check-docker-tools:
+	@need=; for tool in dockerd:docker.io debootstrap:debootstrap ip:iproute2 chromium:chromium qemu-aarch64:qemu-user \
+	   aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu; do command -v $${tool%%:*} >/dev/null || need="$$need $${tool##*:}"; done; \
+	 [ -e /usr/aarch64-linux-gnu/include/stdio.h ] || need="$$need libc6-dev-arm64-cross"; \
+	 [ -e /usr/aarch64-linux-gnu/lib/libstdc++.so.6 ] || need="$$need libstdc++6-arm64-cross"; \
+	 [ -z "$$need" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "install$$need" && \
+	   apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends$$need >/dev/null; } || \
+	 { echo "make: needed for the tests with Docker:$$need (Debian: apt-get install$$need)" >&2; exit 1; }
 
 clean: ## Remove everything that was downloaded or built, and what `make up` keeps
 	rm -rf $(BUILD)
@@ -136,6 +145,9 @@ $(NATIVE)/tested: $(NATIVE)/built
 
 $(ONNXRUNTIME_LIB): stack/deps/onnxruntime.sh | check-tools
 	@echo "install ONNX Runtime"; sh stack/deps/onnxruntime.sh $(@D) && touch $@
+
+$(ARM64_ONNXRUNTIME): stack/deps/onnxruntime.sh | check-tools
+	@echo "install ONNX Runtime for arm64"; ONNXRUNTIME_MACHINE=aarch64 sh stack/deps/onnxruntime.sh $(@D) && touch $@
 
 $(GOTESTSUM): stack/tools/gotestsum/go.mod stack/tools/gotestsum/go.sum | check-tools
 	@mkdir -p $(@D) && cd stack/tools/gotestsum && CGO_ENABLED=0 go build -mod=mod -trimpath -o $@ gotest.tools/gotestsum

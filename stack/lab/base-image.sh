@@ -1,10 +1,10 @@
 #!/bin/sh
 # Makes base images for the Dockerfiles where no registry can be reached:
 #
-#   stack/lab/base-image.sh make FILE.tar    a small Debian with a C compiler, Go and
-#                                            the modules of this checkout
+#   stack/lab/base-image.sh make FILE.tar    a small Debian with a C compiler, Python,
+#                                            Go and the modules of this checkout
 #   stack/lab/base-image.sh load FILE.tar    import it into the daemon as $BASE_IMAGE
-#                                            and, without all of these, $RUNTIME_IMAGE
+#                                            and, with Python only, $RUNTIME_IMAGE
 #
 # `make` downloads packages and modules, needs root, and does nothing if the file is
 # newer than go.sum. `load` does nothing if the daemon has the images of this file.
@@ -28,7 +28,7 @@ make_file() {
 	work=$(mktemp -d "$(dirname "$file")/base.XXXXXX")
 	trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 	root=$work/root
-	debootstrap --variant=minbase --include=gcc,libc6-dev,ca-certificates \
+	debootstrap --variant=minbase --include=gcc,libc6-dev,gcc-aarch64-linux-gnu,libc6-dev-arm64-cross,ca-certificates,python3 \
 		bookworm "$root" >"$work/log" 2>&1 || fail "debootstrap: $(tail -n 5 "$work/log")"
 	rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/usr/share/doc "$root"/usr/share/locale "$root"/usr/share/man
 	mkdir -p "$root/usr/local" "$root/go/pkg/mod"
@@ -54,8 +54,8 @@ load_file() {
 				"$file" "$image" >/dev/null
 			;;
 		*)
-			# A program's surroundings: the C and C++ libraries, and a /tmp.
-			tar --wildcards --delete -f - './usr/local/go/*' './go/*' './usr/lib/gcc/*' './usr/include/*' <"$file" |
+			# A program's surroundings: the C and C++ libraries, Python, and a /tmp.
+			tar --wildcards --delete -f - './usr/local/go/*' './go/*' './usr/lib/gcc/*' './usr/lib/gcc-cross/*' './usr/aarch64-linux-gnu/*' './usr/include/*' <"$file" |
 				docker import -c "LABEL file=$sum" - "$image" >/dev/null
 			;;
 		esac
