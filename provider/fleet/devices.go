@@ -70,6 +70,9 @@ func (f *Fleet) takeDevice(n *node, st api.DeviceStatus) (changed bool) {
 	c := f.classOf(st)
 	id := n.name + "/" + st.ID
 	d := f.devices[id]
+	if d != nil && d.node != n {
+		return false // two nodes of one name: the first counts, nobody can tell their replicas apart
+	}
 	if d == nil {
 		d = &device{own: st.ID, node: n, class: c, Device: sched.Device{ID: id, Node: n.name, Class: c.name}}
 		f.devices[id] = d

@@ -131,3 +131,22 @@ func TestProcessorBesideAGPU(t *testing.T) {
 	p.take(f.Heard("a", api.NodeStatus{Node: "n", Devices: []api.DeviceStatus{gpu}}))
 	want("the GPU is back", "n/GPU-1")
 }
+
+func TestTwoNodesOfOneName(t *testing.T) {
+	f, p := New(Config{}), newPicture()
+	s := api.NodeStatus{Node: "n", Full: true, Devices: []api.DeviceStatus{{ID: "cpu", Budget: 1}}}
+	p.take(f.Heard("a", s))
+	p.take(f.Heard("b", s))
+	if address, own := f.Locate("n/cpu"); len(p.devices) != 1 || address != "a" || own != "cpu" {
+		t.Errorf("%v, and n/cpu is %s at %s", p.devices, own, address)
+	}
+	p.take(f.Lost("b"))
+	if len(p.devices) != 1 {
+		t.Errorf("the second took the first with it: %v", p.devices)
+	}
+	p.take(f.Lost("a"))
+	p.take(f.Heard("b", s))
+	if address, _ := f.Locate("n/cpu"); address != "b" {
+		t.Errorf("n/cpu is at %q", address)
+	}
+}

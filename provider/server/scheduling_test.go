@@ -1,0 +1,117 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/internal/env"
+	"github.com/faas-gpu/faas-gpu/provider"
+	"github.com/faas-gpu/faas-gpu/provider/sched/locality"
+)
+
+func TestReadScheduling(t *testing.T) {
+	for variables, want := range map[string]Scheduling{
+		"":                         {Policy: "swap"},
+		"policy=lalbo3,o3_limit=7": {Policy: "lalbo3", Limit: 7},
+		"policy=lb,credits=3":      {Policy: "lb", Credits: 3},
+		"policy=least-in-flight":   {Policy: "least-in-flight"},
+	} {
+		set := env.New(strings.Split(variables, ","))
+		if got := ReadLimits(set).Scheduling; got != want || set.Err() != nil {
+			t.Errorf("%s: got %+v, %v", variables, got, set.Err())
+		}
+	}
+	for _, bad := range []string{"policy=best", "policy=lb,o3_limit=2", "policy=lalb,o3_limit=2", "o3_limit=-1", "credits=few", "credits=-1"} {
+		set := env.New(strings.Split(bad, ","))
+		if ReadLimits(set); set.Err() == nil {
+			t.Errorf("%s was taken", bad)
+		}
+	}
+}
+
+// reports is a node that says where a model is, and nothing more.
+type reports struct{ status api.NodeStatus }
+
+func (r reports) WatchStatus(ctx context.Context, f func(api.NodeStatus)) error {
+	f(r.status)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (reports) PutReferences(context.Context, api.References) error { return nil }
+func (reports) Prefetch(context.Context, api.PrefetchRequest) error { return nil }
+
+// TestDecisionsAreLogged: at level debug each choice of a device is written down
+// with what it costs; at others it costs nothing.
+func TestDecisionsAreLogged(t *testing.T) {
+	var log bytes.Buffer
+	if logDecisions(slog.New(slog.NewTextHandler(&log, nil))) != nil {
+		t.Error("decisions are described although nobody wants to know")
+	}
+	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	logDecisions(logger)(locality.Decision{Request: 7, Function: "f", Device: "n/gpu", Why: "it is the cheapest"})
+	if line := log.String(); !strings.Contains(line, "device=n/gpu") || !strings.Contains(line, `why="it is the cheapest"`) {
+		t.Errorf("got %s", line)
+	}
+}
+
+// TestDevicesAreChosen: the whole provider sends a request with the hint of the
+// device that its model is on, whatever hint the client sent.
+func TestDevicesAreChosen(t *testing.T) {
+	hints := make(chan string, 1)
+	rt := withDigits(t, func(_ http.ResponseWriter, r *http.Request) { hints <- r.Header.Get(api.HeaderDeviceHint) })
+	for _, f := range rt.snapshot.Functions {
+		f.Replicas[0].Node, f.Revisions = "here", []string{"r1"}
+	}
+	node := reports{api.NodeStatus{Node: "here", Full: true, Devices: []api.DeviceStatus{{ID: "gpu0", Budget: 100}, {ID: "gpu1", Budget: 100}}, Models: []api.ModelStatus{{
+		Digest: "sha", Size: 1, Bytes: 1, Instances: []api.InstanceStatus{{Device: "gpu1", State: api.StateResident}},
+		Names: []api.ModelName{{Function: api.FunctionRef{Namespace: "openfaas-fn", Name: "digits", UID: "r1"}, Name: "m", Version: "1"}},
+	}}}}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Start(Config{
+		Listener: l, Runtime: rt, Limits: DefaultLimits(), Nodes: map[string]provider.NodeClient{"/n": node}, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Shutdown(context.Background())
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	get := func(path string) string {
+		req, err := http.NewRequest(http.MethodGet, (&url.URL{Scheme: "http", Host: l.Addr().String()}).String()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set(api.HeaderDeviceHint, "gpu7")
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(get("/system/gpu/explain?function=digits"), `"device":"here/gpu1"`); {
+		if time.Now().After(deadline) {
+			t.Fatal(get("/system/gpu/explain?function=digits"))
+		}
+	}
+	get("/function/digits")
+	if hint := <-hints; hint != "gpu1" {
+		t.Errorf("sent with the hint %q", hint)
+	}
+}
