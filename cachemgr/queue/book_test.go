@@ -176,9 +176,10 @@ func TestSLOOrder(t *testing.T) {
 	}
 	p := NewSLO(b)
 	order := []*Request{ // the first goes first
-		request("can be brought back", 100, 97, 90*ms),
 		request("well", 100, 100, 50*ms),
-		request("well", 0, 0, 60*ms),
+		request("new", 0, 0, 60*ms),
+		request("missed its first", 1, 0, 70*ms),
+		request("can be brought back", 100, 97, 90*ms),
 		{Work: 10 * ms}, // of nobody, patient
 		request("cannot be brought back", 100, 50, 50*ms),
 		request("late", 100, 97, 5*ms),
@@ -188,11 +189,11 @@ func TestSLOOrder(t *testing.T) {
 			t.Errorf("number %d does not go before the next", i)
 		}
 	}
-	r := p.Rank(0, order[1])
+	r := p.Rank(0, order[0])
 	if r.Press != 20*ms || r.Until != 40*ms+1 {
 		t.Errorf("begins at 40 ms at the latest: presses from %v, late from %v", r.Press, r.Until)
 	}
-	if after := p.Rank(r.Until, order[1]); after.Class != late || after.Until != Forever || after.Press > r.Until {
+	if after := p.Rank(r.Until, order[0]); after.Class != late || after.Until != Forever || after.Press > r.Until {
 		t.Errorf("afterwards: %+v", after)
 	}
 }

@@ -6,9 +6,10 @@ import "time"
 const Patience = time.Second
 
 // SLO is the default. A request that can still be answered in time goes before
-// one that cannot, and the one that has to be begun first goes first. Of the
-// functions that fall short of the target those that a window of good answers
-// would bring back come first, and those that it would not come last.
+// one that cannot, and the one that has to be begun first goes first. Functions
+// that fall so far short of the target that a window of good answers would not
+// bring them back come after the others; one miss is forgiven at once, because
+// every function begins with a model that has to be read from disk.
 //
 // A request lets models in use give way only once half of the time that it could
 // wait is over: until then it takes what is idle, and requests that find their
@@ -22,8 +23,7 @@ func NewSLO(b *Book) SLO { return SLO{b} }
 
 // Classes of SLO, the first goes first.
 const (
-	rescuable = iota
-	inTime
+	inTime   = iota
 	hopeless // the function, not the request
 	late
 )
@@ -50,14 +50,11 @@ func (p SLO) class(f *Function) int {
 	if f == nil {
 		return inTime
 	}
-	switch need := f.required(p.book.target); {
-	case need <= 0:
-		return inTime
-	case need <= float64(f.allSent):
-		return rescuable
-	default:
+	oneMiss := p.book.target / (1 - p.book.target) // what a first request that is late requires
+	if f.required(p.book.target) > max(float64(f.allSent), oneMiss)+1e-9 {
 		return hopeless
 	}
+	return inTime
 }
 
 // Round implements Policy.
