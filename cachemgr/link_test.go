@@ -193,7 +193,7 @@ func TestTransfersAreBounded(t *testing.T) {
 	}
 }
 
-// TestSpareIsWhatIsLightOrElsewhere.
+// TestSpareIsWhatIsLightOrElsewhere: as its costs change, and as copies come and go.
 func TestSpareIsWhatIsLightOrElsewhere(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		w := newWire(r.engine, 10*time.Millisecond, time.Millisecond)
