@@ -178,24 +178,29 @@ func (r *Router) bring(mod *model, p *plan) (build.Plan, error) {
 		r.drop(made, errors.Is(err, engine.ErrBadModel))
 		return made, err
 	}
-	r.pinAsModel(mod, key)
+	r.treatAsModel(mod, key)
 	return made, nil
 }
 
-// pinAsModel moves the pin of a model from its file to its plan.
-func (r *Router) pinAsModel(mod *model, key string) {
+// treatAsModel does for a plan what was wanted for its model before: it becomes
+// resident, and the pin moves to it.
+func (r *Router) treatAsModel(mod *model, key string) {
 	r.mu.RLock()
-	pinned := mod.pinned
+	loaded, pinned := mod.loaded, mod.pinned
 	r.mu.RUnlock()
-	if !pinned {
-		return
+	var err error
+	if loaded {
+		err = r.cfg.GPU.Load(mod.ctx, key, "")
+		r.noteLoss(err)
 	}
-	err := r.cfg.GPU.Pin(key, true)
-	if err == nil && r.cfg.CPU != nil {
+	if pinned {
+		err = errors.Join(err, r.cfg.GPU.Pin(key, true))
+	}
+	if pinned && err == nil && r.cfg.CPU != nil {
 		err = r.cfg.CPU.Pin(mod.Digest, false)
 	}
-	if err != nil {
-		r.cfg.Log.Warn("plan not pinned", "digest", mod.Digest, "error", err)
+	if err != nil && mod.ctx.Err() == nil {
+		r.cfg.Log.Warn("plan not pinned or not loaded ahead of use", "digest", mod.Digest, "error", err)
 	}
 }
 

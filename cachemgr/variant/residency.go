@@ -61,7 +61,8 @@ func (r *Router) Unload(ctx context.Context, digest string) error {
 	return errors.Join(errs...)
 }
 
-// Load makes a model resident in the variant that a request would get now.
+// Load makes a model resident in the variant that a request would get now, and
+// later in the plan that is not ready yet.
 func (r *Router) Load(ctx context.Context, digest string, device engine.DeviceID) error {
 	mod, v := r.find(digest)
 	if mod == nil {
@@ -77,6 +78,9 @@ func (r *Router) Load(ctx context.Context, digest string, device engine.DeviceID
 		r.noteLoss(err)
 		return err
 	}
+	r.mu.Lock()
+	mod.loaded = true
+	r.mu.Unlock()
 	if r.cfg.CPU == nil {
 		return v.building()
 	}

@@ -80,6 +80,7 @@ type model struct {
 	cachemgr.Model
 	terms  []cachemgr.Terms // those of all functions, normal and different
 	pinned bool
+	loaded bool // somebody wanted it resident before there was a plan
 	plans  []*plan
 
 	ctx    context.Context // of its plans' goroutines

@@ -318,15 +318,33 @@ func TestPinMovesToThePlan(t *testing.T) {
 func TestLoadAndUnload(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.add("m", terms4)
-		if err := r.Load(r.Context(), "m", ""); err != nil || len(r.cpu.loads) != 1 {
+		r.let(nil)
+		if err := errors.Join(r.Forget("m"), r.Unload(r.Context(), "plan:m-fp16-4")); err != nil {
+			r.Fatal(err)
+		}
+		r.builder.proven["slow-fp16-4"] = 4 // as after a restart
+		r.add("slow", terms4)
+		r.want("slow", "gpu", terms4)
+		if len(r.gpu.loads) != 0 {
+			r.Errorf("loaded %v, and nobody wanted it", r.gpu.loads)
+		}
+		if err := r.Load(r.Context(), "slow", "gpu"); err != nil || len(r.gpu.loads) != 1 || len(r.cpu.loads) != 0 {
+			r.Errorf("%v, loaded %v %v", err, r.gpu.loads, r.cpu.loads)
+		}
+
+		r.add("new", terms4)
+		if err := r.Load(r.Context(), "new", ""); err != nil || len(r.cpu.loads) != 1 {
 			r.Errorf("%v, loaded %v", err, r.cpu.loads)
 		}
-		r.let(nil)
-		if err := r.Load(r.Context(), "m", "gpu"); err != nil || len(r.gpu.loads) != 2 {
-			r.Errorf("%v, loaded %v", err, r.gpu.loads)
+		r.builder.proven["new-fp16-4"] = 4
+		r.let(errors.New("once more"))
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if len(r.gpu.loads) != 2 {
+			r.Errorf("loaded %v: the plan should be, as its file was", r.gpu.loads)
 		}
-		if err := r.Unload(r.Context(), "m"); err != nil || len(r.cpu.loads)+len(r.gpu.loads) != 0 {
-			r.Errorf("%v, still loaded %v %v", err, r.cpu.loads, r.gpu.loads)
+		if err := r.Unload(r.Context(), "new"); err != nil || len(r.gpu.loads) != 1 || len(r.cpu.loads) != 0 {
+			r.Errorf("%v, still loaded %v %v", err, r.gpu.loads, r.cpu.loads)
 		}
 	})
 }

@@ -23,6 +23,8 @@ type config struct {
 	// pause is the least time from the start of the process to a restart of its
 	// own accord.
 	pause time.Duration
+	// look is when a GPU is looked for again that was not there at the start.
+	look time.Duration
 }
 
 // cpuConfig is that of ONNX Runtime.
@@ -60,6 +62,7 @@ func readConfig(s *env.Set) config {
 			fallback: s.Bool("cpu_fallback", true, "let ONNX Runtime answer while no GPU can, if the function agrees (fallback in model.yaml)"),
 		},
 		drain: s.Duration("shutdown_timeout", 30*time.Second, "time for requests to finish after SIGTERM"),
+		look:  s.Duration("gpu_retry", 10*time.Second, "when to look again for a GPU that was not there at the start; then after twice as long, up to 5m"),
 		pause: s.Duration("restart_pause", 30*time.Second, "least time from the start to a restart that a lost GPU causes"),
 	}
 	c.node.GPU = readGPU(s)

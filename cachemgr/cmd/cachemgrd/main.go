@@ -73,7 +73,7 @@ func serve(ctx context.Context, c config, environ []string) error {
 	began, log := time.Now(), c.node.Log
 	var there <-chan struct{}
 	if c.node.GPU.Missing != nil {
-		there = awaitGPU(ctx, environ, log)
+		there = awaitGPU(ctx, c.look, environ, log)
 	}
 	select {
 	case <-ctx.Done():

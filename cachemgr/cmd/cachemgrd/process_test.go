@@ -139,6 +139,23 @@ func TestLostGPUWithoutRestart(t *testing.T) {
 	}
 }
 
+// A GPU that comes later is taken without anybody's doing.
+func TestGPUComesLater(t *testing.T) {
+	dir := socketDir(t)
+	library := filepath.Join(dir, "libgpushim.so")
+	c, _ := startProcess(t, dir, bothEngines(t, "gpushim_library="+library, "gpu_retry=50ms")...)
+	if refused := offerOne(t, c, "onnx", scaleModel(t, 1), api.ModelConfig{MaxBatch: 4}); refused != "" {
+		t.Fatal(refused)
+	}
+	want := awaitEngine(t, c, "onnxruntime")
+	if err := os.Symlink(doubleLibrary(t), library); err != nil {
+		t.Fatal(err)
+	}
+	if got := awaitEngine(t, c, "tensorrt"); !bytes.Equal(got, want) {
+		t.Errorf("%x, want %x", got, want)
+	}
+}
+
 // Killed while a plan is built, the next process builds it.
 func TestKilledDuringBuild(t *testing.T) {
 	dir := socketDir(t)

@@ -24,11 +24,8 @@ var errRestart = errors.New("restart")
 // used.
 const checkGPU = "-check-gpu"
 
-// Pauses between looks for a GPU that was not there at the start.
-const (
-	firstLook = 10 * time.Second
-	lastLook  = 5 * time.Minute
-)
+// lastLook is the longest pause between looks for a GPU.
+const lastLook = 5 * time.Minute
 
 // restart replaces this run of the program by another one with the same process
 // number, arguments and environment. It returns only if that fails.
@@ -60,7 +57,7 @@ func tryGPU(ctx context.Context, c config, log *slog.Logger, out io.Writer) erro
 // awaitGPU closes the channel that it returns once GPUs can be used that could not
 // at the start. It asks in other processes, since the driver does not look twice
 // in one.
-func awaitGPU(ctx context.Context, environ []string, log *slog.Logger) <-chan struct{} {
+func awaitGPU(ctx context.Context, pause time.Duration, environ []string, log *slog.Logger) <-chan struct{} {
 	there := make(chan struct{})
 	path, err := os.Executable()
 	if err != nil {
@@ -68,9 +65,9 @@ func awaitGPU(ctx context.Context, environ []string, log *slog.Logger) <-chan st
 		return there
 	}
 	go func() {
-		timer := time.NewTimer(firstLook)
+		timer := time.NewTimer(pause)
 		defer timer.Stop()
-		for pause := firstLook; ; {
+		for {
 			select {
 			case <-timer.C:
 			case <-ctx.Done():
