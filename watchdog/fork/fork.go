@@ -187,8 +187,11 @@ func httpStatus(err error) int {
 	if e, ok := errors.AsType[*ended](err); ok {
 		return e.status
 	}
-	if errors.Is(err, syscall.E2BIG) {
+	switch {
+	case errors.Is(err, syscall.E2BIG):
 		return http.StatusRequestHeaderFieldsTooLarge
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return http.StatusServiceUnavailable // a limit of the container, reached for now
 	}
 	return http.StatusInternalServerError
 }
@@ -205,6 +208,9 @@ func (h *Handler) fail(w http.ResponseWriter, over, err error) {
 	case errors.Is(err, syscall.E2BIG):
 		answer(w, httpStatus(err), "the request's head is too large for the environment of a process")
 	default:
+		if httpStatus(err) == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", "1")
+		}
 		answer(w, httpStatus(err), err.Error())
 	}
 }

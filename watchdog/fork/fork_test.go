@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -193,5 +195,16 @@ func TestOutputIsReadLate(t *testing.T) {
 func TestCommandMustBeThere(t *testing.T) {
 	if _, err := New(Options{Command: []string{"/nonexistent/program"}}); err == nil || !strings.Contains(err.Error(), "fprocess") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestNoProcessCanBeMade(t *testing.T) {
+	h := &Handler{ctx: t.Context()}
+	for err, want := range map[error]int{syscall.EAGAIN: 503, syscall.EMFILE: 503, syscall.ENOMEM: 503, syscall.E2BIG: 431, syscall.EACCES: 500} {
+		w := httptest.NewRecorder()
+		h.fail(w, nil, fmt.Errorf("start program: %w", err))
+		if w.Code != want || (w.Header().Get("Retry-After") != "") != (want == 503) {
+			t.Errorf("%v: %d %v", err, w.Code, w.Header())
+		}
 	}
 }
