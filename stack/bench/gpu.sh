@@ -177,9 +177,8 @@ phase_swaps() { bench models -name mix -plans "$ram/many" -swaps "$swaps"; }
 phase_baselines() { bench baselines -name mix -plans "$ram/many" -requests "$baseline_requests" -processes "$processes"; }
 
 phase_summary() {
-	"$bin/bench" gpu summary -plans "$results" >"$results/summary.tmp"
-	tail -n 1 "$results/summary.tmp" >"$results/summary.json"
-	cat "$results/summary.json"
+	"$bin/bench" gpu summary -plans "$results" >"$work/summary.txt"
+	tail -n 1 "$work/summary.txt" | tee "$results/summary.json"
 }
 
 # run PHASE...: the last line tells how each ended.

@@ -207,14 +207,16 @@ func allMissSocket(rs results) map[string]float64 {
 
 // wrongOutputs counts them, wherever they stand in the results.
 func wrongOutputs(rs results) map[string]float64 {
-	if len(rs) == 0 {
-		return nil
-	}
-	all := 0.0
+	var values map[string]float64 // none where nothing was compared
 	for _, r := range rs {
-		countWrong(map[string]any(r), func(n float64) { all += n })
+		countWrong(map[string]any(r), func(n float64) {
+			if values == nil {
+				values = map[string]float64{}
+			}
+			values["all"] += n
+		})
 	}
-	return map[string]float64{"all": all}
+	return values
 }
 
 func countWrong(x any, add func(float64)) {
