@@ -58,6 +58,7 @@ func TestDocker(t *testing.T) {
 	t.Run("Refusals", func(t *testing.T) { refusals(t, d) })
 	t.Run("MissingImage", func(t *testing.T) { missingImage(t, l) })
 	t.Run("Narrow", func(t *testing.T) { narrow(t, d) })
+	t.Run("Child", func(t *testing.T) { child(t, d) })
 	var r result
 	r.GatewayOK = t.Run("Gateway", func(t *testing.T) { gateway(t, l) })
 	t.Run("InContainer", inContainer)
