@@ -26,6 +26,9 @@ type Options struct {
 	// the largest activations. 0 means 2: one computes while the outputs of
 	// another are copied.
 	Slots int
+	// Transfers is how many models' weights are on their way to a device at once,
+	// one after the other; more wait. 0 means 2: the wire is never idle then.
+	Transfers int
 	// NoRemap makes a Load deserialize each time, as on devices that cannot map
 	// memory.
 	NoRemap bool
@@ -58,8 +61,8 @@ var _ engine.Engine = (*Engine)(nil)
 // New loads the library and makes a context on each device. ErrUnavailable: the
 // library, the CUDA driver, a device or TensorRT is missing; the error says which.
 func New(o Options) (*Engine, error) {
-	if o.DeviceBytes < 0 || o.HostBytes < 0 || o.Slots < 0 {
-		return nil, fmt.Errorf("%d device bytes, %d host bytes, %d slots: none may be negative", o.DeviceBytes, o.HostBytes, o.Slots)
+	if o.DeviceBytes < 0 || o.HostBytes < 0 || o.Slots < 0 || o.Transfers < 0 {
+		return nil, fmt.Errorf("%d device bytes, %d host bytes, %d slots, %d transfers: none may be negative", o.DeviceBytes, o.HostBytes, o.Slots, o.Transfers)
 	}
 	if o.Slots == 0 {
 		o.Slots = defaultSlots

@@ -73,6 +73,7 @@ func openShim(o Options) (*shim, error) {
 		device_bytes: C.uint64_t(o.DeviceBytes),
 		host_bytes:   C.uint64_t(o.HostBytes),
 		slots:        C.uint32_t(o.Slots),
+		transfers:    C.uint32_t(o.Transfers),
 		settings:     settings,
 	}
 	if o.NoRemap {

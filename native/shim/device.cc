@@ -6,10 +6,6 @@
 namespace gpushim {
 
 namespace {
-// Models whose copies are in the stream at once: the next one's are there before
-// the first one's end, and more would only make the wait for them longer.
-constexpr unsigned kTransfers = 2;
-
 DeviceInfo usable(DeviceInfo info, bool noRemap) {
   // Where host and device share memory, a host image of the weights would be a
   // second copy: models are deserialized again there.
@@ -18,19 +14,18 @@ DeviceInfo usable(DeviceInfo info, bool noRemap) {
 }
 }  // namespace
 
-Device::Device(Backend& backend, std::size_t index, HostPool& host, std::size_t budget, std::uint32_t slots,
-               bool noRemap)
+Device::Device(Backend& backend, std::size_t index, HostPool& host, const DeviceOptions& options)
     : driver_(backend.driver(index)),
-      info_(usable(backend.info(index), noRemap)),
+      info_(usable(backend.info(index), options.noRemap)),
       host_(host),
-      arena_(driver_, ArenaOptions{budget, info_.granules, info_.small}) {
+      arena_(driver_, ArenaOptions{options.budget, info_.granules, info_.small}) {
   check(driver_, driver_.enter(), "use the device");
   std::size_t free = 0, total = 0;
   check(driver_, driver_.memory(&free, &total), "ask the device for its memory");
   loader_ = backend.loader(index, *this);
   buildStream_ = std::make_unique<OwnedStream>(driver_);
-  transfers_ = std::make_unique<Transfers>(driver_, kTransfers);
-  for (std::uint32_t i = 0; i < slots; i++) slots_.push_back(std::make_unique<Slot>(driver_, arena_, total));
+  transfers_ = std::make_unique<Transfers>(driver_, options.transfers);
+  for (std::uint32_t i = 0; i < options.slots; i++) slots_.push_back(std::make_unique<Slot>(driver_, arena_, total));
 }
 
 Slot& Device::slot(std::uint32_t i) {
@@ -93,7 +88,7 @@ void Device::describe(gpushim_device* d) {
   d->free_bytes = std::min(total, free + count.unused);
   d->overhead_bytes = overhead;
   d->taken_bytes = count.used;
-  d->host_bytes = host_.used();
+  d->host_bytes = host_.used() + staging_.used();
   d->unified = info_.unified;
   d->remaps = arena_.remaps();
 }

@@ -30,13 +30,23 @@ struct Recording {
   std::size_t bytes = 0, peak = 0;
 };
 
+struct DeviceOptions {
+  std::size_t budget = 0;      // bytes; 0: no limit
+  std::uint32_t slots = 1;     // runs at once
+  std::uint32_t transfers = 2; // models whose copies are in the stream at once: the next one's
+                               // are there before the first one's end, and more only wait
+  bool noRemap = false;        // behave as without virtual memory management
+};
+
 class Device : public Memory {
  public:
-  Device(Backend& backend, std::size_t index, HostPool& host, std::size_t budget, std::uint32_t slots, bool noRemap);
+  Device(Backend& backend, std::size_t index, HostPool& host, const DeviceOptions& options);
 
   Driver& driver() { return driver_; }
   Arena& arena() { return arena_; }
   HostPool& host() { return host_; }
+  // What the slots' buffers in host memory are of: no model's image is in their way.
+  HostPool& staging() { return staging_; }
   Loader& loader() { return *loader_; }
   const DeviceInfo& info() const { return info_; }
   Slot& slot(std::uint32_t i);
@@ -64,6 +74,7 @@ class Device : public Memory {
   Driver& driver_;
   DeviceInfo info_;
   HostPool& host_;
+  HostPool staging_{0};
   Arena arena_;
   std::unique_ptr<Loader> loader_;
   std::unique_ptr<OwnedStream> buildStream_;

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define GPUSHIM_VERSION 2
+#define GPUSHIM_VERSION 3
 #define GPUSHIM_MAX_RANK 8
 
 enum gpushim_code {
@@ -52,8 +52,9 @@ typedef struct gpushim_model gpushim_model;
 
 typedef struct {
   uint64_t device_bytes; /* most that the engine takes on each device; 0: no limit but the device's */
-  uint64_t host_bytes;   /* most pinned host memory, all models together; 0: no limit */
+  uint64_t host_bytes;   /* most pinned host memory, all models together, buffers of runs aside; 0: no limit */
   uint32_t slots;        /* runs at once on each device, at least 1 */
+  uint32_t transfers;    /* models whose copies are in a device's stream at once; 0: 2 */
   uint32_t no_remap;     /* 1: behave as on a device without virtual memory management */
   const char *settings;  /* "key=value;key=value" for what is behind the table; may be NULL */
 } gpushim_config;
@@ -65,7 +66,7 @@ typedef struct {
   uint64_t free_bytes;     /* what the driver would still give, and what the engine keeps for reuse */
   uint64_t overhead_bytes; /* held for all models together: scratch, buffers, spare parts of slabs */
   uint64_t taken_bytes;    /* everything that the engine holds on the device */
-  uint64_t host_bytes;     /* pinned host memory in use, all devices together */
+  uint64_t host_bytes;     /* pinned host memory in use: models of all devices, buffers of this one */
   uint32_t unified;        /* 1: host and device share memory */
   uint32_t remaps;         /* 1: evicted models stay deserialized */
 } gpushim_device;

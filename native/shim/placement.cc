@@ -7,6 +7,11 @@
 
 namespace gpushim {
 
+namespace {
+// More than a model takes of what is in TensorRT's library.
+constexpr std::size_t kLibraryCode = 16 << 20;
+}  // namespace
+
 Placement::Placement(Device& device)
     : device_(device), driver_(device.driver()), copied_(device.driver()) {}
 
@@ -60,7 +65,10 @@ void Placement::build(const std::string& plan) {
   Outside taken;
   try {
     const std::size_t before = outside();
-    const auto since = [&] { return std::max(outside(), before) - before; };
+    // Other processes may take memory meanwhile: a plan's code is in the plan, or
+    // in TensorRT's own library.
+    const std::size_t most = plan.size() + kLibraryCode;
+    const auto since = [&] { return std::min(std::max(outside(), before) - before, most); };
     {
       Recorder recorder(device_, &deserialized);
       program_ = device_.loader().load(plan.data(), plan.size());

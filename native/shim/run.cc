@@ -52,7 +52,7 @@ void Placement::run(std::uint32_t number, const gpushim_tensor* in, const gpushi
   const Address io = slot.io.fit(ioBytes_);
   if (slot.staging.bytes() < ioBytes_) {
     slot.staging = Pinned();
-    slot.staging = Pinned(device_.host(), driver_, ioBytes_);
+    slot.staging = Pinned(device_.staging(), driver_, ioBytes_);
   }
   for (std::size_t i = 0; i < inAt_.size(); i++) inAddresses_[i] = io + inAt_[i];
   for (std::size_t i = 0; i < outAt_.size(); i++) outAddresses_[i] = io + outAt_[i];

@@ -59,10 +59,13 @@ int openEngine(const gpushim_config* config, gpushim_engine** out, gpushim_error
     auto engine = std::make_unique<gpushim_engine>();
     engine->backend = gpushim::makeBackend(config->settings != nullptr ? config->settings : "");
     engine->host = std::make_unique<gpushim::HostPool>(config->host_bytes);
+    gpushim::DeviceOptions options;
+    options.budget = config->device_bytes;
+    options.slots = std::max(1u, config->slots);
+    if (config->transfers != 0) options.transfers = config->transfers;
+    options.noRemap = config->no_remap != 0;
     for (std::size_t i = 0; i < engine->backend->devices(); i++) {
-      engine->devices.push_back(std::make_unique<gpushim::Device>(*engine->backend, i, *engine->host,
-                                                                  config->device_bytes, std::max(1u, config->slots),
-                                                                  config->no_remap != 0));
+      engine->devices.push_back(std::make_unique<gpushim::Device>(*engine->backend, i, *engine->host, options));
     }
     *out = engine.release();
   });

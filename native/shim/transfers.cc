@@ -19,6 +19,11 @@ constexpr auto kOversleep = std::chrono::microseconds(200);
 constexpr std::size_t kTelling = 8 << 20;
 }  // namespace
 
+std::size_t Transfers::waiting() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return std::size_t(arrived_ - entered_);
+}
+
 Transfers::Ticket::Ticket(Transfers& transfers, const std::vector<Piece>& pieces, Event done)
     : transfers_(transfers), done_(done) {
   std::unique_lock<std::mutex> lock(transfers.mutex_);

@@ -55,13 +55,14 @@ class Transfers {
   // waits until it is not.
   bool busy() const { return inside_.load(std::memory_order_relaxed) > 0; }
   Stream stream() const { return stream_.get(); }
+  std::size_t waiting() const;  // models that wait for their turn
 
  private:
   Driver& driver_;
   const unsigned most_;
   OwnedStream stream_;
 
-  std::mutex mutex_;  // held while copies are put into the stream
+  mutable std::mutex mutex_;  // held while copies are put into the stream
   std::condition_variable left_;
   std::uint64_t arrived_ = 0, entered_ = 0;  // models
   std::atomic<unsigned> inside_{0};

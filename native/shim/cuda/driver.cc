@@ -241,7 +241,10 @@ Code CudaDriver::isDone(Event event, bool* done) {
 
 Code CudaDriver::waitStream(Stream stream) { return came(cuda_.cuStreamSynchronize(static_cast<CUstream>(stream))); }
 
-Code CudaDriver::waitAll() { return came(cuda_.cuCtxSynchronize()); }
+Code CudaDriver::waitAll() {
+  std::shared_lock<std::shared_mutex> lock(recordingLock_);
+  return came(cuda_.cuCtxSynchronize());
+}
 
 Code CudaDriver::beginRecording(Stream stream) {
   return came(cuda_.cuStreamBeginCapture(static_cast<CUstream>(stream), CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));

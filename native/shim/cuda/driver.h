@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <memory>
+#include <shared_mutex>
 #include <string>
 
 #include "../driver.h"
@@ -77,7 +78,9 @@ class CudaDriver : public Driver {
   Code memory(std::size_t* free, std::size_t* total) override;
 
   // From begin to end, what this thread puts into the stream is not run but
-  // recorded; replay runs it, with one call.
+  // recorded; replay runs it, with one call. Nobody may wait for the whole device
+  // meanwhile: who records holds recordingLock alone, and who may wait shares it.
+  std::shared_mutex& recordingLock() { return recordingLock_; }
   [[nodiscard]] Code beginRecording(Stream stream);
   [[nodiscard]] Code endRecording(Stream stream, CUgraphExec* recording);
   [[nodiscard]] Code replay(CUgraphExec recording, Stream stream);
@@ -98,6 +101,7 @@ class CudaDriver : public Driver {
   CUmodule module_ = nullptr;
   CUfunction pull_ = nullptr;
   std::atomic<bool> lost_{false};
+  std::shared_mutex recordingLock_;
 };
 
 }  // namespace gpushim

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <mutex>
 #include <vector>
 
 #include "driver.h"
@@ -28,7 +29,7 @@ class Recordings {
   template <typename F>
   bool run(Stream stream, const Key& key, F enqueue) {
     Entry& entry = find(stream, key);
-    if (entry.recording == nullptr && ++entry.runs == kRunsBefore && reserve()) record(entry, enqueue);
+    if (entry.recording == nullptr && ++entry.runs == kRunsBefore) record(entry, enqueue);
     if (entry.recording == nullptr) return enqueue();
     check(driver_, driver_.replay(entry.recording, stream), "replay a run");
     return true;
@@ -57,6 +58,11 @@ class Recordings {
   // model may do things that only make sense at once.
   template <typename F>
   void record(Entry& entry, F enqueue) {
+    std::unique_lock<std::shared_mutex> lock(driver_.recordingLock(), std::try_to_lock);
+    if (!lock || !reserve()) {
+      entry.runs = 0;  // not now
+      return;
+    }
     Code code = driver_.beginRecording(entry.stream);
     if (code == Code::ok) {
       const bool recorded = enqueue();

@@ -117,7 +117,7 @@ const Shape kUnknown{GPUSHIM_MAX_RANK + 1, {}};
 class TensorRTProgram final : public Program {
  public:
   TensorRTProgram(nvinfer1::ICudaEngine* engine, CudaDriver& driver, std::atomic<int>& recordings)
-      : engine_(engine), recordings_(driver, recordings) {}
+      : driver_(driver), engine_(engine), recordings_(driver, recordings) {}
 
   void prepare() override;
   const Spec& spec() const override { return spec_; }
@@ -131,6 +131,7 @@ class TensorRTProgram final : public Program {
   void describeProfile();
   void takeShape(std::size_t input, const Shape& shape);
 
+  CudaDriver& driver_;
   std::unique_ptr<nvinfer1::ICudaEngine> engine_;
   std::unique_ptr<nvinfer1::IExecutionContext> context_;
   Spec spec_;
@@ -149,6 +150,7 @@ class TensorRTProgram final : public Program {
 };
 
 void TensorRTProgram::prepare() {
+  std::shared_lock<std::shared_mutex> lock(driver_.recordingLock());
   forget();
   context_.reset(newContext(*engine_));
   if (!context_) {
@@ -257,6 +259,7 @@ class TensorRTLoader final : public Loader {
   }
 
   std::unique_ptr<Program> load(const void* plan, std::size_t bytes) override {
+    std::shared_lock<std::shared_mutex> lock(driver_.recordingLock());
     forget();
     std::unique_ptr<nvinfer1::ICudaEngine> engine(runtime_->deserializeCudaEngine(plan, bytes));
     if (!engine) {
@@ -277,8 +280,7 @@ class TensorRTLoader final : public Loader {
 }  // namespace
 
 TensorRT::TensorRT(const std::string& library) {
-  const std::string name =
-      library.empty() ? "libnvinfer.so." GPUSHIM_STRING(NV_TENSORRT_MAJOR) : library;
+  const std::string name = library.empty() ? "libnvinfer.so." GPUSHIM_STRING(NV_TENSORRT_MAJOR) : library;
   // It stays loaded: TensorRT keeps threads and tables for as long as the process.
   void* loaded = dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL);
   if (loaded == nullptr) throw Failure(Code::unavailable, std::string("there is no ") + version() + ": " + dlerror());

@@ -77,6 +77,10 @@ Code DoubleDriver::begin(const char* call) {
   return code == Code::ok ? code : failWith(code, call);
 }
 
+// answer is for calls that wait: the device may be lost by now, and what they
+// waited for was not run then. The lock is held.
+Code DoubleDriver::answer(const char* call) const { return lost_ ? failWith(Code::lost, call) : Code::ok; }
+
 Code DoubleDriver::enter() { return begin("enter"); }
 
 DoubleDriver::Held DoubleDriver::held() const {

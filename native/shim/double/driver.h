@@ -121,6 +121,7 @@ class DoubleDriver : public Driver {
   };
 
   Code begin(const char* call);
+  Code answer(const char* call) const;
   Code put(Stream stream, Operation operation);
   Code copy(Touch device, const void* host, std::function<void()> run, Stream stream);
   void forget(std::map<char*, std::size_t>* from, void* memory);

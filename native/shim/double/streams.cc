@@ -233,7 +233,7 @@ Code DoubleDriver::isDone(Event event, bool* done) {
   if (Code c = begin("isDone"); c != Code::ok) return c;
   std::lock_guard<std::mutex> lock(mutex_);
   *done = passed(*static_cast<Mark*>(event));
-  return Code::ok;
+  return answer("isDone");
 }
 
 Code DoubleDriver::waitStream(Stream stream) {
@@ -242,7 +242,7 @@ Code DoubleDriver::waitStream(Stream stream) {
   Queue* queue = static_cast<Queue*>(stream);
   const std::size_t at = queue->put;
   changed_.wait(lock, [&] { return queue->done >= at; });
-  return Code::ok;
+  return answer("waitStream");
 }
 
 Code DoubleDriver::waitAll() {
@@ -257,7 +257,7 @@ Code DoubleDriver::waitAll() {
     }
     return true;
   });
-  return Code::ok;
+  return answer("waitAll");
 }
 
 }  // namespace gpushim

@@ -164,7 +164,7 @@ TEST(Model, UnifiedMemoryHasNoSecondCopy) {
   DoubleBackend backend({}, true);
   HostPool host(0);
   std::vector<std::unique_ptr<Device>> devices;
-  devices.push_back(std::make_unique<Device>(backend, 0, host, 0, 1, false));
+  devices.push_back(std::make_unique<Device>(backend, 0, host, DeviceOptions{}));
   PlanFile plan(100000);
   Model model(devices, plan.path);
   model.load(0);

@@ -72,7 +72,7 @@ struct Node {
   explicit Node(DoubleOptions options = DoubleOptions(), std::size_t budget = 0, std::size_t hostBudget = 0,
                 bool noRemap = false)
       : backend(std::move(options)), host(hostBudget) {
-    devices.push_back(std::make_unique<Device>(backend, 0, host, budget, 2, noRemap));
+    devices.push_back(std::make_unique<Device>(backend, 0, host, DeviceOptions{budget, 2, 2, noRemap}));
   }
   DoubleDriver& driver() { return backend.doubleDriver(); }
   Device& device() { return *devices[0]; }
@@ -112,7 +112,7 @@ inline void expectTrueLedger(Node& node) {
   const Granules::Count c = node.device().arena().count();
   const DoubleDriver::Held h = node.driver().held();
   EXPECT_EQ(c.used + c.unused, h.physical + h.plain);
-  EXPECT_EQ(node.host.used(), h.host);
+  EXPECT_EQ(node.host.used() + node.device().staging().used(), h.host);
 }
 
 inline Code codeOf(const std::function<void()>& f) {
