@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
@@ -70,7 +71,7 @@ func request(b *testing.B, m *Manager, digest string) {
 	if _, err := m.Spec(b.Context(), digest); err != nil {
 		b.Error(err)
 	}
-	if _, err := m.Infer(b.Context(), Request{Digest: digest}); err != nil {
+	if _, err := m.Infer(b.Context(), Request{Digest: digest, Function: "resnet.openfaas-fn", SLO: time.Minute}); err != nil {
 		b.Error(err)
 	}
 }

@@ -113,7 +113,7 @@ func (m *Manager) prefetch(s *slot) {
 func (m *Manager) mayPrefetch(s *slot) bool {
 	mod, d := s.model, s.dev
 	now := time.Now()
-	return mod.phase == staged && !mod.retiring && !mod.gone && !mod.anySlot((*slot).open) &&
+	return !m.closed && mod.phase == staged && !mod.retiring && !mod.gone && !mod.anySlot((*slot).open) &&
 		!s.failure.holds(now) && !d.loss.holds(now) &&
 		d.loads.Len() == 0 && !d.link.full(s, m.cfg.Transfers) && s.cost.Peak <= d.ledger.limit()-m.pinnedOn(d, s)
 }
