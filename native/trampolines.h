@@ -6,6 +6,10 @@
 
 #include "shim/gpushim.h"
 
+/* The go command does not see changes in folders below this one: the version that
+ * changes with the table is named here, where it does. */
+_Static_assert(GPUSHIM_VERSION == 3, "name the table's version in trampolines.h");
+
 /* Loads the library and returns its table, or NULL with a message. */
 static const gpushim_table *shim_load(const char *path, gpushim_error *e) {
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
