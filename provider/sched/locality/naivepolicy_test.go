@@ -268,8 +268,7 @@ func (n *naive) cheapest(r *naiveRequest, d *naiveDevice) bool {
 	if n.binds++; n.binds <= maxBinds {
 		return n.bind(r, best)
 	}
-	head := n.first(d, func(q *naiveRequest) bool { return q.line.lane == r.line.lane })
-	if hit := n.soonest(d, true); hit != nil && head.passed < n.cfg.Limit {
+	if hit := n.soonest(d, true); hit != nil && n.cfg.Policy == Swap {
 		r = hit
 	}
 	return n.give(r, d)

@@ -39,7 +39,7 @@ func (swap) place(s *Scheduler, r *request, d *device) bool {
 		s.bind(r, best.device)
 		return true
 	}
-	if h := s.hit(d); h != nil && r.line.lane.passes < s.cfg.Limit {
+	if h := s.hit(d); h != nil && s.byDue { // the other policies keep to their order
 		r = h
 	}
 	return s.give(r, d)
