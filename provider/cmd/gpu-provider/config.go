@@ -30,6 +30,7 @@ type config struct {
 	nodes          []string
 	nodeLabels     map[string]string
 	socket         string
+	logLevel       string
 	stopTimeout    time.Duration
 	leaveLimit     time.Duration
 	limits         server.Limits
@@ -60,6 +61,7 @@ func declare(set *env.Set) config {
 		basicAuth:   set.Bool("basic_auth", true, "the API needs a user and a password"),
 		secretsPath: set.String("secret_mount_path", "", "folder of "+server.UserFile+" and "+server.PasswordFile+"; if empty they are made in state_dir"),
 		socket:      set.String("cachemgr_socket", "/run/faas-gpu/oip.sock", "socket of the cache manager that functions here use"),
+		logLevel:    set.OneOf("log_level", "info", "what is logged; debug: also why each device was chosen", "info", "debug"),
 		stopTimeout: set.Duration("stop_timeout", 30*time.Second, "time that requests in flight get when the provider stops"),
 		leaveLimit:  set.Duration("handover_timeout", time.Hour, "time that requests and upgraded connections of a provider that was replaced may go on"),
 		limits:      server.ReadLimits(set),
@@ -154,4 +156,13 @@ func (c config) openRuntime(ctx context.Context, tokens runtime.TokenSource, log
 		Tokens:      tokens,
 		Log:         log,
 	})
+}
+
+// logLevel is what the environment says of the log; readConfig refuses what it
+// cannot be.
+func logLevel(environ []string) slog.Level {
+	if declare(env.New(environ)).logLevel == "debug" {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }

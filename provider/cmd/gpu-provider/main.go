@@ -33,7 +33,7 @@ func main() {
 func command(ctx context.Context, args, environ []string, stdout io.Writer, logTo *os.File) error {
 	switch {
 	case len(args) == 1:
-		return run(ctx, args, environ, slog.New(slog.NewTextHandler(logTo, nil)))
+		return run(ctx, args, environ, slog.New(slog.NewTextHandler(logTo, &slog.HandlerOptions{Level: logLevel(environ)})))
 	case len(args) == 2 && (args[1] == "-help" || args[1] == "--help" || args[1] == "-h"):
 		fmt.Fprint(stdout, "gpu-provider is the OpenFaaS provider. Its environment:\n\n")
 		return usage(stdout)

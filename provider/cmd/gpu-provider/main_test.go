@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -47,8 +48,12 @@ func TestReadConfig(t *testing.T) {
 		c.nodeLabels["zone"] != "a" || c.nodeLabels["gpu"] != "true=1" {
 		t.Errorf("%+v", d)
 	}
+	if logLevel(nil) != slog.LevelInfo || logLevel([]string{"log_level=debug"}) != slog.LevelDebug {
+		t.Error("log_level is not what is logged")
+	}
 	for want, value := range map[string]string{
 		"gpu_driver": "gpu_driver=magic", "node_labels": "node_labels=zone",
+		"policy": "policy=best", "o3_limit": "o3_limit=few", "log_level": "log_level=loud",
 		"port": "port=70000", "runtime": "runtime=magic", "basic_auth": "basic_auth=perhaps", "max_body": "max_body=much",
 	} {
 		if _, err := readConfig([]string{value}); err == nil || !strings.Contains(err.Error(), want) {
