@@ -80,7 +80,9 @@ sh stack/lab/base-image.sh load "$build/docker/base.tar"
 # The folder out/onnxruntime, and nothing else.
 tar -C "$build" --transform 's,^onnxruntime,out/onnxruntime,' -cf - onnxruntime | docker import - faas-gpu-lab/onnxruntime:latest >/dev/null
 tar -C "$build" --transform 's,^onnxruntime-arm64,out/onnxruntime,' -cf - onnxruntime-arm64 | docker import - faas-gpu-lab/onnxruntime-arm64:latest >/dev/null
-tar -C $ARM64_SYSROOT -cf - lib | docker import --platform linux/arm64 - faas-gpu-lab/runtime-arm64:latest >/dev/null
+# `docker import` knows no other platform.
+printf 'FROM scratch\nCOPY lib /lib\n' | DOCKER_BUILDKIT=1 docker build --quiet --platform linux/arm64 \
+	--tag faas-gpu-lab/runtime-arm64:latest -f - $ARM64_SYSROOT >/dev/null
 
 arm64_ok=false
 part "build the images" images
