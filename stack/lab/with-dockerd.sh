@@ -45,6 +45,8 @@ stop() {
 	trap - EXIT INT TERM
 	kill "$daemon" 2>/dev/null || true
 	wait "$daemon" || true
+	# That of containers which had the daemon's own network.
+	umount "$run/exec/netns/default" 2>/dev/null || true
 	rm -rf "$run"
 }
 trap stop EXIT
