@@ -107,7 +107,7 @@ func choose(a ask, options []option, n node) decision {
 		return decision{onGPU, best}
 	case a.terms.Fallback == api.FallbackCPU:
 		return decision{action: onCPU}
-	case a.terms.Fallback == api.FallbackWait && (mayCome || best >= 0 || len(options) == 0):
+	case a.terms.Fallback == api.FallbackWait && (mayCome || !n.gpu):
 		return decision{action: await}
 	}
 	return decision{action: refuse}

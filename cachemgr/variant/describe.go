@@ -9,8 +9,8 @@ import (
 )
 
 // Spec describes a model: by a plan that is ready, else by the ONNX file. Both
-// take the same, but for the largest batch: where the CPU stands in for a GPU,
-// that is not bounded.
+// take the same, but for the largest batch. Where that is not fixed it is said to
+// be unbounded: what a plan does not take the CPU does, or choose refuses it.
 func (r *Router) Spec(ctx context.Context, digest string) (engine.Spec, error) {
 	mod, v := r.find(digest)
 	if mod == nil {
@@ -26,9 +26,7 @@ func (r *Router) Spec(ctx context.Context, digest string) (engine.Spec, error) {
 	}
 	for began := time.Now(); ; v = mod.view.Load() {
 		if key := firstReady(v.options); key != "" {
-			spec, err := r.cfg.GPU.Spec(ctx, key)
-			r.noteLoss(err)
-			return spec, err
+			return r.specOf(ctx, key)
 		}
 		if err := r.lossError(); err != nil {
 			return engine.Spec{}, err
@@ -37,6 +35,16 @@ func (r *Router) Spec(ctx context.Context, digest string) (engine.Spec, error) {
 			return engine.Spec{}, err
 		}
 	}
+}
+
+// specOf describes a model by one of its plans.
+func (r *Router) specOf(ctx context.Context, key string) (engine.Spec, error) {
+	spec, err := r.cfg.GPU.Spec(ctx, key)
+	r.noteLoss(err)
+	if spec.MaxBatch > 0 {
+		spec.MaxBatch = -1
+	}
+	return spec, err
 }
 
 func firstReady(options []option) string {
@@ -50,15 +58,7 @@ func firstReady(options []option) string {
 
 func (r *Router) specBeside(ctx context.Context, digest string, v *view) (engine.Spec, error) {
 	if key := firstReady(v.options); key != "" && r.node().gpu {
-		spec, err := r.cfg.GPU.Spec(ctx, key)
-		r.noteLoss(err)
-		if err == nil {
-			if spec.MaxBatch > 0 {
-				spec.MaxBatch = -1
-			}
-			return spec, nil
-		}
-		if ctx.Err() != nil {
+		if spec, err := r.specOf(ctx, key); err == nil || ctx.Err() != nil {
 			return spec, err
 		}
 	}

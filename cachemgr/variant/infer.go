@@ -27,7 +27,9 @@ func (r *Router) Infer(ctx context.Context, q cachemgr.Request) (cachemgr.Result
 		case onGPU:
 			res, err := r.inferOnGPU(ctx, q, mod, v.options[d.option])
 			if err == nil || a.terms.Fallback != api.FallbackCPU || !fallsBack(err) {
-				return added(res, time.Since(began), res), err
+				// What was spent here before was spent waiting.
+				res.Queue = max(res.Queue, time.Since(began)-res.Swap-res.Compute)
+				return res, err
 			}
 			return r.inferOnCPU(ctx, q, time.Since(began))
 		case onCPU:
@@ -49,12 +51,6 @@ func rows(in []tensor.Tensor) int {
 		return 1
 	}
 	return int(in[0].Shape[0])
-}
-
-// added counts the time before a manager had the request as time in a queue.
-func added(res cachemgr.Result, total time.Duration, of cachemgr.Result) cachemgr.Result {
-	res.Queue = max(res.Queue, total-of.Swap-of.Compute)
-	return res
 }
 
 // inferPlain runs a model that has no variants.

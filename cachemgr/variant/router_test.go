@@ -293,8 +293,11 @@ func TestSpec(t *testing.T) {
 	inBubble(t, func(r *rig) { // without a CPU it comes with the plan
 		r.add("m", terms4)
 		go func() { time.Sleep(time.Second); r.let(nil) }()
-		if s, err := r.Spec(r.Context(), "m"); err != nil || s.MaxBatch != 4 {
+		if s, err := r.Spec(r.Context(), "m"); err != nil || s.MaxBatch != -1 {
 			r.Errorf("%+v, %v", s, err)
+		}
+		if _, err := r.Infer(r.Context(), request("m", 5, terms4)); !errors.Is(err, engine.ErrBadInput) {
+			r.Errorf("a batch of 5: %v", err)
 		}
 	}, func(c *Config) { c.CPU = nil })
 }
