@@ -245,34 +245,6 @@ func (d *naiveDevice) uses(model string) bool {
 	return slices.ContainsFunc(d.held, func(h *naiveRequest) bool { return h.line.model == model })
 }
 
-func (n *naive) way(d *naiveDevice) *naiveWay {
-	name := cmp.Or(d.Link, "own "+d.ID)
-	if n.ways[name] == nil {
-		n.ways[name] = &naiveWay{}
-	}
-	return n.ways[name]
-}
-
-func (n *naive) arrived(m *naiveModel, d *naiveDevice) {
-	if m.coming[d.ID] {
-		delete(m.coming, d.ID)
-		n.fetched(d)
-	}
-}
-
-func (n *naive) fetched(d *naiveDevice) {
-	w := n.way(d)
-	w.fetching--
-	if w.fetching == 0 {
-		w.freeAt = n.now
-	}
-}
-
-func (n *naive) unset(m *naiveModel, d *naiveDevice) {
-	n.arrived(m, d)
-	delete(m.here, d.ID)
-}
-
 func (n *naive) returned(now time.Time, e sched.Event) {
 	if n.find(n.waiting, e.ID) != nil {
 		return

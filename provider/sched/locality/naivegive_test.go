@@ -1,6 +1,7 @@
 package locality
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/faas-gpu/faas-gpu/provider/sched"
@@ -61,4 +62,32 @@ func (n *naive) give(r *naiveRequest, d *naiveDevice) bool {
 	})
 	n.relane(r.line.f)
 	return true
+}
+
+func (n *naive) way(d *naiveDevice) *naiveWay {
+	name := cmp.Or(d.Link, "own "+d.ID)
+	if n.ways[name] == nil {
+		n.ways[name] = &naiveWay{}
+	}
+	return n.ways[name]
+}
+
+func (n *naive) arrived(m *naiveModel, d *naiveDevice) {
+	if m.coming[d.ID] {
+		delete(m.coming, d.ID)
+		n.fetched(d)
+	}
+}
+
+func (n *naive) fetched(d *naiveDevice) {
+	w := n.way(d)
+	w.fetching--
+	if w.fetching == 0 {
+		w.freeAt = n.now
+	}
+}
+
+func (n *naive) unset(m *naiveModel, d *naiveDevice) {
+	n.arrived(m, d)
+	delete(m.here, d.ID)
 }
