@@ -51,7 +51,7 @@ demo: build deps ## Run the main job on real input with faas-cli, print what hap
 up: build deps ## Keep the stack running on loopback and print the next commands
 	@state_dir="$${state_dir:-$(BUILD)/up}" $(BIN)/faas-gpu-embedded
 
-test: lint native unit ## Everything that CI runs
+test: lint native unit ## All tests but those of test-docker, and the demo
 	@$(MAKE) --no-print-directory demo
 	@echo "make test: all passed"
 
