@@ -2,8 +2,10 @@ package variant
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	"github.com/faas-gpu/faas-gpu/cachemgr"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 )
@@ -22,7 +24,10 @@ func (r *Router) Spec(ctx context.Context, digest string) (engine.Spec, error) {
 		return spec, explain(err)
 	}
 	if r.cfg.CPU != nil {
-		return r.specBeside(ctx, digest, v)
+		spec, err := r.specBeside(ctx, digest, v)
+		if err == nil || ctx.Err() != nil || !r.mayWait(mod) {
+			return spec, err
+		}
 	}
 	for began := time.Now(); ; v = mod.view.Load() {
 		if key := firstReady(v.options); key != "" {
@@ -31,10 +36,21 @@ func (r *Router) Spec(ctx context.Context, digest string) (engine.Spec, error) {
 		if err := r.lossError(); err != nil {
 			return engine.Spec{}, err
 		}
+		if never := len(v.options) == 0 && r.node().gpu; never || !r.mayWait(mod) {
+			return engine.Spec{}, v.building()
+		}
 		if err := r.await(ctx, v, began); err != nil {
 			return engine.Spec{}, err
 		}
 	}
+}
+
+// mayWait reports whether some function would rather wait for a plan than be
+// refused.
+func (r *Router) mayWait(mod *model) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.ContainsFunc(mod.terms, func(t cachemgr.Terms) bool { return t.Fallback == api.FallbackWait })
 }
 
 // specOf describes a model by one of its plans.

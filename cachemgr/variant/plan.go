@@ -245,8 +245,12 @@ func (r *Router) prove(mod *model, key string) (rows int, err error) {
 		return max(got.MaxBatch, 0), err
 	}
 	want, err := r.cfg.CPU.Spec(mod.ctx, mod.Digest)
-	if err != nil {
+	if mod.ctx.Err() != nil {
 		return 0, err
+	}
+	if err != nil { // too large for it, for example; then it cannot stand in either
+		r.cfg.Log.Warn("plan not held against its file", "digest", mod.Digest, "error", err)
+		return max(got.MaxBatch, 0), nil
 	}
 	if err := errors.Join(sameTensors("input", want.Inputs, got.Inputs), sameTensors("output", want.Outputs, got.Outputs)); err != nil {
 		return 0, fmt.Errorf("%w: the plan is not the file: %w", engine.ErrBadModel, err)

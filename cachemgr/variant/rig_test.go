@@ -42,6 +42,7 @@ type fakeManager struct {
 	models  map[string]bool // known, and whether it is pinned
 	loads   []string
 	fail    error // of Infer and Load
+	specErr error
 	got     cachemgr.Request
 	number  uint64
 	changed chan struct{}
@@ -81,7 +82,7 @@ func (m *fakeManager) Spec(_ context.Context, digest string) (engine.Spec, error
 	if _, known := m.models[digest]; !known {
 		return engine.Spec{}, cachemgr.ErrUnknownModel
 	}
-	return m.spec, nil
+	return m.spec, m.specErr
 }
 
 func (m *fakeManager) Ready(digest string) error {

@@ -38,6 +38,42 @@ func TestSpec(t *testing.T) {
 	}, func(c *Config) { c.CPU = nil })
 }
 
+func TestSpecOfWhatIsRefused(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		began := time.Now()
+		r.add("m", cachemgr.Terms{Fallback: api.FallbackRefuse})
+		if _, err := r.Spec(r.Context(), "m"); !errors.Is(err, cachemgr.ErrBuilding) || time.Since(began) > 0 {
+			r.Errorf("after %v: %v", time.Since(began), err)
+		}
+	}, func(c *Config) { c.CPU = nil })
+	inBubble(t, func(r *rig) {
+		began := time.Now()
+		r.add("m", cachemgr.Terms{})
+		if _, err := r.Spec(r.Context(), "m"); !errors.Is(err, cachemgr.ErrBuilding) || time.Since(began) > 0 {
+			r.Errorf("no plans are built, after %v: %v", time.Since(began), err)
+		}
+	}, func(c *Config) { c.CPU, c.Builder = nil, nil })
+}
+
+// A file that the CPU cannot take is a GPU's alone.
+func TestTooLargeForTheCPU(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.cpu.specErr = cachemgr.ErrTooLarge
+		r.add("m", terms4)
+		if _, err := r.Spec(r.Context(), "m"); !errors.Is(err, cachemgr.ErrTooLarge) {
+			r.Errorf("got %v", err)
+		}
+		wait := terms4
+		wait.Fallback = api.FallbackWait
+		r.add("m", wait)
+		go func() { time.Sleep(time.Second); r.builder.let <- nil }()
+		if s, err := r.Spec(r.Context(), "m"); err != nil || !s.Known {
+			r.Errorf("%+v, %v", s, err)
+		}
+		r.want("m", "gpu", terms4)
+	})
+}
+
 func TestPinMovesToThePlan(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.add("m", terms4)
