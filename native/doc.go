@@ -16,9 +16,10 @@
 // Deserializing a plan takes ten times as long as copying its weights to the
 // device. So the first Load deserializes, with the weights at addresses that are
 // reserved for good, and copies them to pinned host memory. Closing an Instance
-// unmaps the memory behind the addresses and gives it to other models; nothing is
-// copied back, since nothing writes to weights. The next Load maps other memory
-// at the same addresses and copies once. TensorRT does not notice.
+// gives the memory behind the addresses to other models; nothing is copied back,
+// since nothing writes to weights. The next Load copies once to other memory, and
+// maps that at the same addresses while the copy is under way. TensorRT does not
+// notice.
 //
 // What stays on the device while a model is evicted (Cost.Residual) are small
 // blocks, what an execution context keeps, and the kernels' code. Activations and
