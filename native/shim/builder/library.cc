@@ -69,18 +69,32 @@ std::unique_ptr<nvinfer1::IRefitter> TensorRTLibrary::refitter(nvinfer1::ICudaEn
 }
 
 void Messages::log(Severity severity, const char* message) noexcept {
-  if (severity <= Severity::kERROR) std::snprintf(last_, sizeof last_, "%s", message);
+  if (severity <= Severity::kERROR) keep(message);
   if (severity == Severity::kWARNING) std::fprintf(stderr, "%s\n", message);
 }
 
-nvinfer1::ErrorCode Messages::getErrorCode(std::int32_t) const noexcept {
-  return noMemory_ ? nvinfer1::ErrorCode::kFAILED_ALLOCATION : nvinfer1::ErrorCode::kSUCCESS;
+bool Messages::reportError(nvinfer1::ErrorCode code, ErrorDesc text) noexcept {
+  keep(text);
+  if (code == nvinfer1::ErrorCode::kFAILED_ALLOCATION) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    noMemory_ = true;
+  }
+  return true;
 }
 
-bool Messages::reportError(nvinfer1::ErrorCode code, ErrorDesc text) noexcept {
-  noMemory_ = noMemory_ || code == nvinfer1::ErrorCode::kFAILED_ALLOCATION;
-  std::snprintf(last_, sizeof last_, "%s", text);
-  return true;
+void Messages::keep(const char* message) noexcept {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::snprintf(last_, sizeof last_, "%s", message);
+}
+
+std::string Messages::last() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return last_;
+}
+
+bool Messages::noMemory() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return noMemory_;
 }
 
 }  // namespace gpushim

@@ -5,6 +5,7 @@
 #include <NvOnnxParser.h>
 
 #include <memory>
+#include <mutex>
 #include <string>
 
 #define GPUSHIM_TRT (NV_TENSORRT_MAJOR * 100 + NV_TENSORRT_MINOR)
@@ -34,24 +35,28 @@ class TensorRTLibrary {
 };
 
 // What TensorRT says, kept: what it said last as an error, and whether memory was
-// missing. Warnings go to standard error.
+// missing. Warnings go to standard error. TensorRT calls it from several threads.
 class Messages final : public nvinfer1::ILogger, public nvinfer1::IErrorRecorder {
  public:
   void log(Severity severity, const char* message) noexcept override;
 
-  std::int32_t getNbErrors() const noexcept override { return noMemory_ ? 1 : 0; }
-  nvinfer1::ErrorCode getErrorCode(std::int32_t) const noexcept override;
-  ErrorDesc getErrorDesc(std::int32_t) const noexcept override { return last_; }
+  // It only takes errors: nobody asks for them back through this interface.
+  std::int32_t getNbErrors() const noexcept override { return 0; }
+  nvinfer1::ErrorCode getErrorCode(std::int32_t) const noexcept override { return nvinfer1::ErrorCode::kSUCCESS; }
+  ErrorDesc getErrorDesc(std::int32_t) const noexcept override { return ""; }
   bool hasOverflowed() const noexcept override { return false; }
-  void clear() noexcept override { noMemory_ = false; }
+  void clear() noexcept override {}
   bool reportError(nvinfer1::ErrorCode code, ErrorDesc text) noexcept override;
   RefCount incRefCount() noexcept override { return 1; }
   RefCount decRefCount() noexcept override { return 1; }
 
-  std::string last() const { return last_; }
-  bool noMemory() const { return noMemory_; }
+  std::string last() const;
+  bool noMemory() const;
 
  private:
+  void keep(const char* message) noexcept;
+
+  mutable std::mutex mutex_;
   char last_[512] = "TensorRT does not say why";
   bool noMemory_ = false;
 };
