@@ -27,7 +27,9 @@
 # and build. Its results are lines in $GPU_RESULTS/raw.jsonl; what it says is in
 # $GPU_RESULTS/log.txt. The last line of output is JSON.
 #
-# GPU_DOUBLE=1 runs all of it on the driver double, with small numbers.
+# GPU_DOUBLE=1 runs all of it on the driver double, with small numbers. GPU_MODELS and
+# GPU_SWAPS are how many there are of both, 1000 and 100000. GPU_WORK is the folder
+# for all that is made, /root/gpu; its models are kept in memory.
 set -eu
 
 cd -- "$(dirname -- "$0")/../.."
