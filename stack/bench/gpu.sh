@@ -195,9 +195,9 @@ run() {
 		tail -c 4000 "$work/last.txt"
 		{ echo "== $phase: status $status, $(($(date +%s) - start)) s"; tail -c 200000 "$work/last.txt"; } >>"$results/log.txt"
 		ended="$ended,\"$phase\":{\"status\":$status,\"seconds\":$(($(date +%s) - start))}"
+		# Where the results are to be brought to, should this be cut off.
+		[ -z "${OUT:-}" ] || cp -r "$results"/. "$OUT/"
 	done
-	# Where the results are to be brought to.
-	[ -z "${OUT:-}" ] || cp -r "$results"/. "$OUT/"
 	echo "{${ended#,}}"
 }
 
