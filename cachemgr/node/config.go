@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 	"github.com/faas-gpu/faas-gpu/internal/env"
 )
@@ -30,6 +32,8 @@ type Config struct {
 	Engine engine.Engine
 	GPU    GPU          // zero: there is none
 	Log    *slog.Logger // needed
+	// Metrics are told of beside the node's own.
+	Metrics []prometheus.Collector
 
 	Name    string // of the node, for people; the host's by default
 	Version string // of the program

@@ -86,7 +86,7 @@ func (n *Node) start(ctx context.Context, c Config) (err error) {
 	}
 	pinner, _ := c.GPU.Engine.(engine.Pinner)
 	n.server, err = server.New(server.Config{
-		Pinner:  pinner,
+		Pinner: pinner, Metrics: c.Metrics,
 		Manager: n.engines.router, Store: n.store, Auth: auth, Log: c.Log,
 		Node: c.Name, Version: c.Version, Platform: c.platform(),
 		Limits: server.Limits{

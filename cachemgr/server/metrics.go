@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,16 +11,22 @@ import (
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 )
 
-// metrics sets up the server's own registry.
-func (s *Server) metrics() {
+// metrics sets up the server's own registry, with what else the node can tell.
+func (s *Server) metrics(others []prometheus.Collector) error {
 	s.registry = prometheus.NewRegistry()
 	s.swaps = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "faas_gpu_swap_seconds",
 		Help:    "Time that requests waited for their model to be staged and loaded, by where it came from.",
 		Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
 	}, []string{"cache"})
-	s.registry.MustRegister(s.swaps, &collector{s}, collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	all := append([]prometheus.Collector{s.swaps, &collector{s}, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})}, others...)
+	for _, c := range all {
+		if err := s.registry.Register(c); err != nil {
+			return fmt.Errorf("server: metrics: %w", err)
+		}
+	}
+	return nil
 }
 
 // Metrics serves Prometheus, the health routes and the node routes, for a

@@ -29,6 +29,9 @@ type Config struct {
 	Version  string // of this program
 	Platform string // of models here, as in Triton's metadata: "onnxruntime_onnx"
 	Limits   Limits
+
+	// Metrics are told of beside the server's own, such as those of the machine.
+	Metrics []prometheus.Collector
 }
 
 // Limits bound what one caller may take. Zero values are the defaults.
@@ -113,7 +116,9 @@ func New(c Config) (*Server, error) {
 	})
 	s.life, s.stop = context.WithCancel(context.Background())
 	s.routes()
-	s.metrics()
+	if err := s.metrics(c.Metrics); err != nil {
+		return nil, err
+	}
 	s.restore()
 	return s, nil
 }

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"log/slog"
 	"math"
+	"strconv"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ const patience = 2 * time.Second
 // is not asked again before it has answered.
 type Collector struct {
 	source Source
+	gpus   []GPU
 	log    *slog.Logger
 	wait   time.Duration
 
@@ -29,7 +31,7 @@ type Collector struct {
 
 // NewCollector returns a Collector, which closes source when it is closed.
 func NewCollector(source Source, log *slog.Logger) *Collector {
-	return &Collector{source: source, log: log, wait: patience}
+	return &Collector{source: source, gpus: source.GPUs(), log: log, wait: patience}
 }
 
 // Close ends the Source; one that does not answer is left alone.
@@ -65,8 +67,13 @@ var series = []struct {
 		prometheus.CounterValue, func(s Sample) float64 { return s.Energy }},
 }
 
+var infoDesc = prometheus.NewDesc("faas_gpu_device_info",
+	"What a GPU is, always 1: its address on the bus, the link's generation and lanes at most, and the driver's version.",
+	append([]string{"name", "driver", "pci", "pcie_generation", "pcie_lanes"}, gpuLabels...), nil)
+
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(out chan<- *prometheus.Desc) {
+	out <- infoDesc
 	for _, s := range series {
 		out <- s.desc
 	}
@@ -74,6 +81,10 @@ func (c *Collector) Describe(out chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *Collector) Collect(out chan<- prometheus.Metric) {
+	for _, g := range c.gpus {
+		out <- prometheus.MustNewConstMetric(infoDesc, prometheus.GaugeValue, 1,
+			g.Name, g.Driver, g.PCI, count(g.Generation), count(g.Lanes), g.UUID)
+	}
 	for _, sample := range c.sample() {
 		for _, s := range series {
 			if v := s.value(sample); !math.IsNaN(v) {
@@ -81,6 +92,14 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 			}
 		}
 	}
+}
+
+// count is a number as a label, "" where it is not known.
+func count(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
 }
 
 // sample asks the source, and waits no longer than the patience lasts.

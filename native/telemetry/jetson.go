@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,9 +26,13 @@ type rail struct{ milliwatts, millivolts, milliamperes string }
 var gpuNames = map[string]bool{"gpu": true, "gp10b": true, "gv11b": true, "ga10b": true}
 
 // OpenJetson reads the files of a board below root. Such a board has one GPU and no
-// UUID of it in a file; uuid is what CUDA says. ErrNone: it is no such board.
-func OpenJetson(root, uuid string) (*Jetson, error) {
-	j := &Jetson{root: root, gpu: GPU{UUID: uuid}}
+// UUID of it in a file; uuids is what CUDA says, of that one. ErrNone: it is no such
+// board.
+func OpenJetson(root string, uuids []string) (*Jetson, error) {
+	if len(uuids) != 1 {
+		return nil, fmt.Errorf("%w: a board has one GPU, not %d", ErrNone, len(uuids))
+	}
+	j := &Jetson{root: root, gpu: GPU{UUID: uuids[0]}}
 	for _, name := range j.glob("sys/class/devfreq/*/device/of_node/name") {
 		if gpuNames[text(name)] {
 			j.load = filepath.Join(filepath.Dir(filepath.Dir(name)), "load")
@@ -83,7 +86,7 @@ func (r *rail) watts() (float64, bool) {
 }
 
 // GPUs implements Source.
-func (j *Jetson) GPUs() ([]GPU, error) { return []GPU{j.gpu}, nil }
+func (j *Jetson) GPUs() []GPU { return []GPU{j.gpu} }
 
 // Sample implements Source.
 func (j *Jetson) Sample() ([]Sample, error) {
@@ -93,8 +96,8 @@ func (j *Jetson) Sample() ([]Sample, error) {
 	}
 	s := unknown(j.gpu.UUID)
 	s.Utilization = load / 1000
-	if total, free, ok := memory(filepath.Join(j.root, "proc/meminfo")); ok {
-		s.MemoryTotal, s.MemoryUsed = total, total-free
+	if total, used, ok := memory(j.root); ok {
+		s.MemoryTotal, s.MemoryUsed = total, used
 	}
 	if j.power != nil {
 		if w, ok := j.power.watts(); ok {
@@ -106,26 +109,6 @@ func (j *Jetson) Sample() ([]Sample, error) {
 
 // Close implements Source.
 func (j *Jetson) Close() {}
-
-// memory is what a machine has, and what is left for whoever asks, in bytes.
-func memory(path string) (total, free float64, ok bool) {
-	f, err := os.Open(path)
-	if err != nil {
-		return 0, 0, false
-	}
-	defer f.Close()
-	found := 0
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		var kB float64
-		if _, err := fmt.Sscanf(lines.Text(), "MemTotal: %f kB", &kB); err == nil {
-			total, found = kB*1024, found|1
-		}
-		if _, err := fmt.Sscanf(lines.Text(), "MemAvailable: %f kB", &kB); err == nil {
-			free, found = kB*1024, found|2
-		}
-	}
-	return total, free, found == 3
-}
 
 // text is what a file of the kernel says, "" if it cannot be read; strings of the
 // device tree end with a zero byte.

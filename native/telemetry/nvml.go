@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
@@ -19,22 +20,23 @@ type device struct {
 	handle nvml.Device
 }
 
-// OpenNVML loads the library, by its usual name if path is "". ErrNone: there is
-// no library, no driver or no GPU; the error says which.
-func OpenNVML(path string) (*NVML, error) {
+// OpenNVML loads the library, by its usual name if path is "", and looks for GPUs of
+// these UUIDs; nil: for all. ErrNone: there is no library, no driver or no such GPU; the error says
+// which.
+func OpenNVML(path string, uuids []string) (*NVML, error) {
 	var options []nvml.LibraryOption
 	if path != "" {
 		options = append(options, nvml.WithLibraryPath(path))
 	}
-	return openNVML(nvml.New(options...))
+	return openNVML(nvml.New(options...), uuids)
 }
 
-func openNVML(library nvml.Interface) (*NVML, error) {
+func openNVML(library nvml.Interface, uuids []string) (*NVML, error) {
 	if r := library.Init(); r != nvml.SUCCESS {
 		return nil, fmt.Errorf("%w: NVML: %s", ErrNone, reason(r))
 	}
 	n := &NVML{library: library}
-	if err := n.find(); err != nil {
+	if err := n.find(uuids); err != nil {
 		n.Close()
 		return nil, err
 	}
@@ -49,7 +51,7 @@ func reason(r nvml.Return) string {
 	return nvml.ErrorString(r)
 }
 
-func (n *NVML) find() error {
+func (n *NVML) find(uuids []string) error {
 	count, r := n.library.DeviceGetCount()
 	if r != nvml.SUCCESS {
 		return fmt.Errorf("%w: NVML: %s", ErrNone, reason(r))
@@ -61,7 +63,7 @@ func (n *NVML) find() error {
 			continue // another's, or one that has fallen off the bus
 		}
 		d := device{handle: handle, GPU: GPU{Driver: driver}}
-		if d.UUID, r = handle.GetUUID(); r != nvml.SUCCESS {
+		if d.UUID, r = handle.GetUUID(); r != nvml.SUCCESS || uuids != nil && !slices.Contains(uuids, d.UUID) {
 			continue
 		}
 		d.Name, _ = handle.GetName()
@@ -73,7 +75,7 @@ func (n *NVML) find() error {
 		n.devices = append(n.devices, d)
 	}
 	if len(n.devices) == 0 {
-		return fmt.Errorf("%w: NVML counts %d, none of which answers", ErrNone, count)
+		return fmt.Errorf("%w: NVML counts %d, none of which is what is looked for: %q", ErrNone, count, uuids)
 	}
 	return nil
 }
@@ -84,12 +86,12 @@ func busAddress(info nvml.PciInfo) string {
 }
 
 // GPUs implements Source.
-func (n *NVML) GPUs() ([]GPU, error) {
+func (n *NVML) GPUs() []GPU {
 	list := make([]GPU, len(n.devices))
 	for i, d := range n.devices {
 		list[i] = d.GPU
 	}
-	return list, nil
+	return list
 }
 
 // Sample implements Source.

@@ -34,8 +34,8 @@ type Sample struct {
 
 // Source is where GPUs are read from. Its methods may be called one at a time.
 type Source interface {
-	// GPUs lists what there is.
-	GPUs() ([]GPU, error)
+	// GPUs lists what there is, as it was found.
+	GPUs() []GPU
 	// Sample reads all GPUs, those that fail left out; an error if none answers.
 	Sample() ([]Sample, error)
 	Close()
@@ -50,15 +50,15 @@ func unknown(uuid string) Sample {
 	return Sample{UUID: uuid, Utilization: n, MemoryTotal: n, MemoryUsed: n, Power: n, PowerLimit: n, Energy: n}
 }
 
-// Open finds the Source of this machine: NVML, or else the files below root ("/")
-// of a Jetson board, whose GPU then goes by that uuid. ErrNone says why there is
-// neither.
-func Open(root, uuid string) (Source, error) {
-	n, err := OpenNVML("")
+// Open finds the Source of this machine for the GPUs of these UUIDs, as CUDA has
+// them: NVML, or else the files below root ("/") of a Jetson board, whose one GPU
+// has no UUID there. ErrNone says why there is neither.
+func Open(root string, uuids []string) (Source, error) {
+	n, err := OpenNVML("", uuids)
 	if err == nil {
 		return n, nil
 	}
-	j, errJetson := OpenJetson(root, uuid)
+	j, errJetson := OpenJetson(root, uuids)
 	if errJetson == nil {
 		return j, nil
 	}

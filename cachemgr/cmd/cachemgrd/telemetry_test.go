@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The machine is told of on every node; without NVML and without a Jetson's files
+// GPUs are not, and the log says why, once.
+func TestMetricsOfTheMachine(t *testing.T) {
+	for name, c := range map[string]struct {
+		environ func(t *testing.T) []string
+		warns   int
+	}{
+		"cpu": {func(t *testing.T) []string { return []string{"onnxruntime_library=" + onnxLibrary(t)} }, 0},
+		"gpu": {func(t *testing.T) []string { return gpuEnviron(t) }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := socketDir(t)
+			environ := append(c.environ(t), "auth=none", "listen=off", "metrics_listen=127.0.0.1:0", "socket_dir="+dir, "store_path="+filepath.Join(dir, "store"))
+			log, w := io.Pipe()
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() {
+				ended <- run(ctx, nil, environ, io.Discard, w)
+				w.Close()
+			}()
+			lines, read := bufio.NewScanner(log), ""
+			serving, address := regexp.MustCompile(`what=metrics address=(\S+)`), ""
+			for address == "" && lines.Scan() {
+				read += lines.Text() + "\n"
+				if m := serving.FindStringSubmatch(lines.Text()); m != nil {
+					address = m[1]
+				}
+			}
+			go io.Copy(io.Discard, log)
+			if address == "" {
+				t.Fatalf("no address in\n%s", read)
+			}
+			page := get(t, "http://"+address+"/metrics")
+			for _, series := range []string{"\nnv_cpu_memory_total_bytes ", "\nnv_cpu_memory_used_bytes "} {
+				if !strings.Contains(page, series) {
+					t.Errorf("no %q in\n%s", series, page)
+				}
+			}
+			if n := strings.Count(read, "no metrics of GPUs"); n != c.warns || n == 1 && (!strings.Contains(read, "NVML") || !strings.Contains(read, "devfreq")) {
+				t.Errorf("want %d reasons in\n%s", c.warns, read)
+			}
+			cancel()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s, %v", url, resp.Status, err)
+	}
+	return string(text)
+}
