@@ -4,10 +4,12 @@
 #   stack/lab/test-docker.sh BUILD
 #
 # BUILD is the folder of `make build` and `make deps`; base image, daemon and result
-# are kept in BUILD/docker. CHROMIUM, GATEWAY and FAAS_CLI name programs. The last line
-# is the result as JSON. A part that fails does not keep the others from being tested.
+# are kept in BUILD/docker. `make test-docker` sets the variables. The last line is the
+# result as JSON. A part that fails does not keep the others from being tested.
 set -eu
 cd "$(dirname "$0")/../.."
+# Without one of these, tests would be skipped.
+: "${CHROMIUM:?a program}" "${GATEWAY:?a program}" "${FAAS_CLI:?a program}" "${QEMU_AARCH64:?a program}" "${ONNXRUNTIME_LIB:?a library}"
 
 if [ "${2:-}" != inside ]; then
 	mkdir -p "$1"
