@@ -4,7 +4,7 @@
 // nor TensorRT; New then says what is missing.
 //
 //	Go:  engine.go staged.go instance.go  the contract
-//	     bind.go                          a request's tensors
+//	     bind.go slots.go pin.go          a request's tensors, its turn, its memory
 //	     native.go trampolines.h          the border: the only cgo
 //	C++: shim/gpushim.h                   the border from the other side
 //	     shim/                            memory, models, runs

@@ -24,6 +24,7 @@ type instance struct {
 	running sync.Mutex
 	in, out []cTensor // in the order of the spec
 	at      []int     // where each output is in the caller's slice; -1: not asked for
+	slot    uint32    // of the last Run
 	pins    runtime.Pinner
 	err     cError
 }
@@ -64,10 +65,11 @@ func (i *instance) run(ctx context.Context, in, out []tensor.Tensor) error {
 	if err != nil {
 		return err
 	}
-	slot, err := i.device.slots.take(ctx)
+	slot, err := i.device.slots.take(ctx, i.slot)
 	if err != nil {
 		return err
 	}
+	i.slot = slot
 	err = i.staged.engine.shim.run(i.staged.handle, i.device.index, slot, i.in, i.out, &i.err)
 	i.device.slots.give(slot)
 	if err != nil {

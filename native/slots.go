@@ -2,12 +2,12 @@ package native
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
-// slots hands out the numbers of the runs that a device allows at once. The one
-// that came back last goes out first: a program that keeps its slot keeps its
-// addresses, and what was prepared for them.
+// slots hands out the numbers of the runs that a device allows at once. A program
+// that keeps its slot keeps its addresses, and what was prepared for them.
 type slots struct {
 	free chan struct{} // a token for each slot that no Run has
 
@@ -24,8 +24,9 @@ func newSlots(n int) *slots {
 	return s
 }
 
-// take waits for a slot until ctx ends.
-func (s *slots) take(ctx context.Context) (uint32, error) {
+// take waits for a slot until ctx ends. It is the preferred one if that is free,
+// and else the one that came back last.
+func (s *slots) take(ctx context.Context, preferred uint32) (uint32, error) {
 	select {
 	case <-s.free:
 	default:
@@ -37,9 +38,12 @@ func (s *slots) take(ctx context.Context) (uint32, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	last := len(s.numbers) - 1
-	number := s.numbers[last]
-	s.numbers = s.numbers[:last]
+	at := slices.Index(s.numbers, preferred)
+	if at < 0 {
+		at = len(s.numbers) - 1
+	}
+	number := s.numbers[at]
+	s.numbers = slices.Delete(s.numbers, at, at+1)
 	return number, nil
 }
 

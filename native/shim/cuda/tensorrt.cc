@@ -6,7 +6,7 @@
 #include <type_traits>
 
 #include "compat.h"
-#include "recordings.h"
+#include "replay.h"
 
 namespace gpushim {
 
@@ -117,14 +117,14 @@ const Shape kUnknown{GPUSHIM_MAX_RANK + 1, {}};
 class TensorRTProgram final : public Program {
  public:
   TensorRTProgram(nvinfer1::ICudaEngine* engine, CudaDriver& driver, std::atomic<int>& recordings)
-      : driver_(driver), engine_(engine), recordings_(driver, recordings) {}
+      : driver_(driver), engine_(engine), replay_(driver, recordings) {}
 
   void prepare() override;
   const Spec& spec() const override { return spec_; }
   std::size_t scratchBytes() const override { return scratch_; }
   void shapes(const Shape* inputs, Shape* outputs) override;
   void enqueue(const Address* inputs, const Address* outputs, Address scratch, Stream stream) override;
-  void rest() noexcept override { recordings_.rest(); }
+  void rest() noexcept override { replay_.rest(); }
 
  private:
   void describe();
@@ -145,8 +145,8 @@ class TensorRTProgram final : public Program {
   std::vector<Shape> outShapes_;
   std::vector<void*> at_, set_;
   Address scratchAt_ = 0;
-  Recordings recordings_;
-  Recordings::Key key_;
+  Replay replay_;
+  Replay::Key key_;
 };
 
 void TensorRTProgram::prepare() {
@@ -228,6 +228,7 @@ void TensorRTProgram::takeShape(std::size_t input, const Shape& shape) {
   const std::string& name = spec_.inputs[input].name;
   if (!fits) throw Failure(Code::badInput, "the plan was not built for this shape of \"" + name + "\"");
   current_[input] = kUnknown;
+  replay_.clear();
   if (dynamic_ && !setInputShape(*context_, ios_[inputs_[input]], dimsOf(shape))) {
     throw Failure(Code::badInput, "the plan does not take this shape of \"" + name + "\": " + lastMessage);
   }
@@ -241,7 +242,7 @@ void TensorRTProgram::enqueue(const Address* inputs, const Address* outputs, Add
   for (const void* at : at_) key_.push_back(std::int64_t(at));
   for (const Shape& s : current_) key_.insert(key_.end(), s.dims, s.dims + s.rank);
   forget();
-  const bool done = recordings_.run(stream, key_, [&] {
+  const bool done = replay_.run(stream, key_, [&] {
     if (scratchAt_ != scratch) setScratch(*context_, scratch, scratch_);
     scratchAt_ = scratch;
     return enqueueRun(*context_, ios_, at_, set_, static_cast<CUstream>(stream));

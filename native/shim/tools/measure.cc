@@ -134,7 +134,7 @@ double hitsBesideLoads(Shim& shim, std::size_t models, Check* check) {
 }
 
 // allMisses runs the models in turn, and evicts each at once; loaders are threads
-// that load what comes next, as far ahead as that memory for three models allows.
+// that load what comes next, each one model, beside the one that runs.
 double allMisses(Shim& shim, std::size_t models, int loaders, int requests, Check* check) {
   std::mutex mutex;
   std::condition_variable changed;

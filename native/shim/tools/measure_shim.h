@@ -95,7 +95,7 @@ class Shim {
   // run uses tensors in memory that is pinned, or not.
   std::string run(std::size_t i, bool pinned = true, std::uint32_t slot = 0) {
     gpushim_error e{};
-    char* memory = memory_ + (pinned ? 0 : pinnedBytes_) ;
+    char* memory = memory_ + (pinned ? 0 : pinnedBytes_);
     gpushim_tensor in = input_;
     std::vector<gpushim_tensor> out = output_;
     in.data = memory;
