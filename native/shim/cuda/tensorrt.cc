@@ -14,7 +14,6 @@ namespace {
 
 #define GPUSHIM_STRING2(x) #x
 #define GPUSHIM_STRING(x) GPUSHIM_STRING2(x)
-
 using Dims = nvinfer1::Dims;
 
 // What TensorRT said last in this thread, and what failed below it.
