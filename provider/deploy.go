@@ -2,10 +2,7 @@ package provider
 
 import (
 	"context"
-	"fmt"
 	"net/http"
-	"slices"
-	"strings"
 
 	"github.com/faas-gpu/faas-gpu/provider/function"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
@@ -46,14 +43,6 @@ func (p *Provider) readDeployment(w http.ResponseWriter, r *http.Request) (runti
 	spec, err := function.Parse(request)
 	if err != nil {
 		return runtime.Deployment{}, err
-	}
-	namespaces, err := p.cfg.Runtime.ListNamespaces(r.Context())
-	if err != nil {
-		return runtime.Deployment{}, err
-	}
-	if !slices.Contains(namespaces, spec.ID.Namespace) {
-		return runtime.Deployment{}, fmt.Errorf("%w: namespace: there is no %q; there is %s",
-			function.ErrInvalid, spec.ID.Namespace, strings.Join(namespaces, ", "))
 	}
 	return spec.Deployment(request), nil
 }

@@ -37,7 +37,7 @@ func httpStatus(err error) int {
 	switch {
 	case errors.Is(err, runtime.ErrNotFound), errors.Is(err, dispatch.ErrUnknownFunction):
 		return http.StatusNotFound
-	case errors.Is(err, runtime.ErrExists):
+	case errors.Is(err, runtime.ErrExists), errors.Is(err, runtime.ErrInUse):
 		return http.StatusConflict
 	case errors.Is(err, runtime.ErrInvalid), errors.Is(err, function.ErrInvalid), errors.Is(err, errBadRequest),
 		errors.Is(err, errShortBody):

@@ -31,16 +31,19 @@ type fakeRuntime struct {
 	present *runtime.Snapshot
 	changed chan struct{}
 	secrets map[string][]byte
-	urls    []string // of the replicas that a function gets
-	lines   []logs.Message
-	logErr  error
-	uid     int
+	// namespaces in order of creation
+	namespaces []runtime.Namespace
+	urls       []string // of the replicas that a function gets
+	lines      []logs.Message
+	logErr     error
+	uid        int
 }
 
 func newFakeRuntime(urls ...string) *fakeRuntime {
 	return &fakeRuntime{
 		present: &runtime.Snapshot{Functions: map[runtime.ID]*runtime.Function{}},
 		changed: make(chan struct{}), secrets: map[string][]byte{}, urls: urls,
+		namespaces: []runtime.Namespace{{Name: runtime.DefaultNamespace}, {Name: "lab"}},
 	}
 }
 
@@ -181,8 +184,44 @@ func (f *fakeRuntime) DeleteSecret(_ context.Context, _, name string) error {
 	return f.setSecret(name, nil, true, runtime.ErrNotFound)
 }
 
-func (f *fakeRuntime) ListNamespaces(context.Context) ([]string, error) {
-	return []string{"openfaas-fn", "lab"}, nil
+func (f *fakeRuntime) ListNamespaces(context.Context) ([]runtime.Namespace, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.namespaces), nil
+}
+
+// setNamespace replaces the namespace that was there, or err; by none if n is nil.
+func (f *fakeRuntime) setNamespace(name string, n *runtime.Namespace, exists bool, err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := slices.IndexFunc(f.namespaces, func(n runtime.Namespace) bool { return n.Name == name })
+	if (i >= 0) != exists {
+		return err
+	}
+	if i >= 0 {
+		f.namespaces = slices.Delete(f.namespaces, i, i+1)
+	}
+	if n != nil {
+		f.namespaces = append(f.namespaces, *n)
+	}
+	return nil
+}
+
+func (f *fakeRuntime) CreateNamespace(_ context.Context, n runtime.Namespace) error {
+	return f.setNamespace(n.Name, &n, false, runtime.ErrExists)
+}
+
+func (f *fakeRuntime) UpdateNamespace(_ context.Context, n runtime.Namespace) error {
+	return f.setNamespace(n.Name, &n, true, runtime.ErrNotFound)
+}
+
+func (f *fakeRuntime) DeleteNamespace(_ context.Context, name string) error {
+	for id := range f.Snapshot().Functions {
+		if id.Namespace == name {
+			return fmt.Errorf("namespace %s: %w", name, runtime.ErrInUse)
+		}
+	}
+	return f.setNamespace(name, nil, true, runtime.ErrNotFound)
 }
 
 func (f *fakeRuntime) Info() runtime.Info {

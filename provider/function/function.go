@@ -18,7 +18,7 @@ import (
 )
 
 // DefaultNamespace is where a function lives that names no namespace.
-const DefaultNamespace = "openfaas-fn"
+const DefaultNamespace = runtime.DefaultNamespace
 
 // ErrInvalid is in every error of this package: the deployment is at fault.
 var ErrInvalid = errors.New("invalid deployment")

@@ -59,9 +59,18 @@ type Secrets interface {
 	DeleteSecret(ctx context.Context, namespace, name string) error               // ErrNotFound
 }
 
-// Namespaces lists where functions may live, the default one first.
+// Namespaces changes where functions and secrets may live. Those of two namespaces
+// have nothing to do with each other, whatever their names.
 type Namespaces interface {
-	ListNamespaces(ctx context.Context) ([]string, error)
+	// ListNamespaces returns the default one, which is always there, and then the
+	// others by name.
+	ListNamespaces(ctx context.Context) ([]Namespace, error)
+	CreateNamespace(ctx context.Context, n Namespace) error // ErrExists, ErrInvalid
+	// UpdateNamespace replaces the labels and annotations. ErrNotFound.
+	UpdateNamespace(ctx context.Context, n Namespace) error
+	// DeleteNamespace forgets a namespace and its secrets. ErrNotFound; ErrInUse: it
+	// has functions; ErrInvalid: it is the default one.
+	DeleteNamespace(ctx context.Context, name string) error
 }
 
 // Runtime runs functions.
@@ -89,6 +98,15 @@ type Deployment struct {
 	StopTimeout time.Duration
 	// Environment is added to the request's own (which wins).
 	Environment map[string]string
+}
+
+// DefaultNamespace is where functions and secrets live that name no namespace.
+const DefaultNamespace = "openfaas-fn"
+
+// Namespace with what was said of it, which means nothing here.
+type Namespace struct {
+	Name                string
+	Labels, Annotations map[string]string
 }
 
 // Resources in units the kernel knows.
@@ -167,4 +185,5 @@ var (
 	ErrNotFound = errors.New("not found")
 	ErrExists   = errors.New("already exists")
 	ErrInvalid  = errors.New("cannot be run")
+	ErrInUse    = errors.New("in use")
 )

@@ -29,10 +29,12 @@ type still struct {
 	snapshot *runtime.Snapshot
 }
 
-func (s still) Snapshot() *runtime.Snapshot                      { return s.snapshot }
-func (s still) Changed(*runtime.Snapshot) <-chan struct{}        { return nil }
-func (s still) Info() runtime.Info                               { return runtime.Info{} }
-func (s still) ListNamespaces(context.Context) ([]string, error) { return []string{"openfaas-fn"}, nil }
+func (s still) Snapshot() *runtime.Snapshot               { return s.snapshot }
+func (s still) Changed(*runtime.Snapshot) <-chan struct{} { return nil }
+func (s still) Info() runtime.Info                        { return runtime.Info{} }
+func (s still) ListNamespaces(context.Context) ([]runtime.Namespace, error) {
+	return []runtime.Namespace{{Name: runtime.DefaultNamespace}}, nil
+}
 
 // withDigits is a runtime with one function, on one replica that h serves.
 func withDigits(t *testing.T, h http.HandlerFunc) still {

@@ -154,8 +154,20 @@ func (u *union) DeleteSecret(ctx context.Context, namespace, name string) error 
 	return u.each(func(p runtime.Runtime) error { return p.DeleteSecret(ctx, namespace, name) })
 }
 
-func (u *union) ListNamespaces(ctx context.Context) ([]string, error) {
+func (u *union) ListNamespaces(ctx context.Context) ([]runtime.Namespace, error) {
 	return u.parts[0].ListNamespaces(ctx)
+}
+
+func (u *union) CreateNamespace(ctx context.Context, n runtime.Namespace) error {
+	return u.each(func(p runtime.Runtime) error { return p.CreateNamespace(ctx, n) })
+}
+
+func (u *union) UpdateNamespace(ctx context.Context, n runtime.Namespace) error {
+	return u.each(func(p runtime.Runtime) error { return p.UpdateNamespace(ctx, n) })
+}
+
+func (u *union) DeleteNamespace(ctx context.Context, name string) error {
+	return u.each(func(p runtime.Runtime) error { return p.DeleteNamespace(ctx, name) })
 }
 
 // Info is the first part's, with the warnings of all.

@@ -35,10 +35,16 @@ func command(ctx context.Context, args, environ []string, stdout io.Writer, logT
 	case len(args) == 1:
 		return run(ctx, args, environ, slog.New(slog.NewTextHandler(logTo, &slog.HandlerOptions{Level: logLevel(environ)})))
 	case len(args) == 2 && (args[1] == "-help" || args[1] == "--help" || args[1] == "-h"):
-		fmt.Fprint(stdout, "gpu-provider is the OpenFaaS provider. Its environment:\n\n")
+		fmt.Fprintf(stdout, "gpu-provider is the OpenFaaS provider; with %s it says whether the one with this\nenvironment serves. Its environment:\n\n", checkReady)
 		return usage(stdout)
+	case len(args) == 2 && args[1] == checkReady:
+		cfg, err := readConfig(environ)
+		if err != nil {
+			return err
+		}
+		return ready(ctx, cfg.bind, cfg.port)
 	}
-	return fmt.Errorf("unknown argument %q; -help is the only one, everything else is in the environment", args[1])
+	return fmt.Errorf("unknown argument %q; -help and %s are the only ones, everything else is in the environment", args[1], checkReady)
 }
 
 // run is the program as the parent process or as the one that serves: see package

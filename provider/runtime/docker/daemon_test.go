@@ -17,7 +17,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
-	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
 )
 
 // get asks a replica of testImage.
@@ -98,7 +97,7 @@ func TestSecretsOfAnotherUser(t *testing.T) {
 	for user, mode := range map[string]string{"65532:65532": "-rw-------", "app": "-r--r--r--"} {
 		r := start(t, testInstallation(t))
 		t.Cleanup(func() { finish(t, r) })
-		if err := r.CreateSecret(t.Context(), reconcile.Namespace, "key", []byte("value")); err != nil {
+		if err := r.CreateSecret(t.Context(), runtime.DefaultNamespace, "key", []byte("value")); err != nil {
 			t.Fatal(err)
 		}
 		d := deployment("f", 1)
@@ -220,7 +219,7 @@ func TestNeighbours(t *testing.T) {
 	if replica.URL == other.URL || len(first.Snapshot().Functions) != 1 || len(second.Snapshot().Functions) != 1 {
 		t.Errorf("%+v and %+v", replica, other)
 	}
-	if err := second.Delete(t.Context(), runtime.ID{Namespace: reconcile.Namespace, Name: "f"}); err != nil {
+	if err := second.Delete(t.Context(), runtime.ID{Namespace: runtime.DefaultNamespace, Name: "f"}); err != nil {
 		t.Fatal(err)
 	}
 	get(t, replica, "/version")

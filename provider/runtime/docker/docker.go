@@ -15,8 +15,8 @@ import (
 
 	"github.com/faas-gpu/faas-gpu/internal/lockdir"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/namespaces"
 	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
-	"github.com/faas-gpu/faas-gpu/provider/runtime/secrets"
 )
 
 const (
@@ -55,15 +55,18 @@ type Config struct {
 
 // Runtime runs functions as containers.
 type Runtime struct {
-	config  Config
-	daemon  daemon
-	node    node
-	lock    *os.File
-	secrets *secrets.Store
-	records records
-	set     *reconcile.Set
-	gpus    *gpus
-	pulls   *pulls
+	runtime.Namespaces // both are namespaces
+	runtime.Secrets
+
+	config     Config
+	daemon     daemon
+	node       node
+	lock       *os.File
+	namespaces *namespaces.Namespaces
+	records    records
+	set        *reconcile.Set
+	gpus       *gpus
+	pulls      *pulls
 
 	tasks sync.WaitGroup
 
@@ -132,9 +135,6 @@ func open(ctx context.Context, config Config, d daemon) (_ *Runtime, err error) 
 			err = errors.Join(err, r.lock.Close())
 		}
 	}()
-	if r.secrets, err = secrets.Open(filepath.Join(config.Dir, "secrets"), reconcile.CheckNamespace); err != nil {
-		return nil, err
-	}
 	if err := errors.Join(os.MkdirAll(r.replicaDir(""), 0o700), os.MkdirAll(filepath.Dir(config.CachemgrSocket), 0o755)); err != nil {
 		return nil, err
 	}
@@ -146,7 +146,11 @@ func open(ctx context.Context, config Config, d daemon) (_ *Runtime, err error) 
 		return nil, fmt.Errorf("make the network %s: %w", config.Name, err)
 	}
 	r.set = reconcile.NewSet(reconcile.Config{Node: r.node.Name, Tokens: config.Tokens, Log: config.Log})
-	if err := r.restore(ctx); err != nil {
+	if r.namespaces, err = namespaces.Open(config.Dir, r.set, config.Log); err == nil {
+		r.Namespaces, r.Secrets = r.namespaces, r.namespaces
+		err = r.restore(ctx)
+	}
+	if err != nil {
 		r.set.Close()
 		return nil, err
 	}
@@ -175,28 +179,6 @@ func (r *Runtime) Info() runtime.Info {
 		info.Unenforced = append(info.Unenforced, "cpu: the daemon has no control group for quotas")
 	}
 	return info
-}
-
-// ListNamespaces: see runtime.Namespaces.
-func (r *Runtime) ListNamespaces(context.Context) ([]string, error) {
-	return []string{reconcile.Namespace}, nil
-}
-
-// ListSecrets and the others: see runtime.Secrets.
-func (r *Runtime) ListSecrets(_ context.Context, namespace string) ([]string, error) {
-	return r.secrets.List(namespace)
-}
-
-func (r *Runtime) CreateSecret(_ context.Context, namespace, name string, value []byte) error {
-	return r.secrets.Create(namespace, name, value)
-}
-
-func (r *Runtime) UpdateSecret(_ context.Context, namespace, name string, value []byte) error {
-	return r.secrets.Update(namespace, name, value)
-}
-
-func (r *Runtime) DeleteSecret(_ context.Context, namespace, name string) error {
-	return r.secrets.Delete(namespace, name)
 }
 
 // Stop ends all replicas, waits until they have stopped or ctx ends, and closes

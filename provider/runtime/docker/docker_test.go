@@ -34,7 +34,7 @@ func follow(t *testing.T, r *Runtime, name string) func() string {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
-		q := logs.Request{Name: name, Namespace: reconcile.Namespace, Follow: true}
+		q := logs.Request{Name: name, Namespace: runtime.DefaultNamespace, Follow: true}
 		done <- r.Logs(ctx, q, func(m logs.Message) error {
 			mu.Lock()
 			defer mu.Unlock()

@@ -18,7 +18,6 @@ import (
 
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
 	"github.com/faas-gpu/faas-gpu/provider/runtime/machine"
-	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
 )
 
 // fakeDaemon keeps in memory what a daemon would. Its containers run nothing.
@@ -238,7 +237,7 @@ func openFake(t *testing.T, d daemon, dir string, change ...func(*Config)) *Runt
 
 func deployment(name string, replicas int) runtime.Deployment {
 	return runtime.Deployment{
-		ID:       runtime.ID{Namespace: reconcile.Namespace, Name: name},
+		ID:       runtime.ID{Namespace: runtime.DefaultNamespace, Name: name},
 		Request:  types.FunctionDeployment{Service: name, Image: "image"},
 		Replicas: replicas, StopTimeout: time.Minute,
 	}
@@ -252,7 +251,7 @@ func await(t *testing.T, r *Runtime, name string, is func(*runtime.Function) boo
 	timeout := time.After(patience)
 	for {
 		s := r.Snapshot()
-		f := s.Functions[runtime.ID{Namespace: reconcile.Namespace, Name: name}]
+		f := s.Functions[runtime.ID{Namespace: runtime.DefaultNamespace, Name: name}]
 		if f != nil && is(f) {
 			return f
 		}

@@ -26,6 +26,9 @@ func (r *Runtime) Create(ctx context.Context, d runtime.Deployment) error {
 		if r.set.Get(d.ID) != nil {
 			return fmt.Errorf("function %s: %w", d.ID, runtime.ErrExists)
 		}
+		if err := r.namespaces.CheckName(d.ID.Namespace); err != nil {
+			return err
+		}
 		if err := r.roomFor(d, d.Replicas); err != nil {
 			return err
 		}
@@ -119,7 +122,7 @@ func (r *Runtime) accept(d runtime.Deployment) (runtime.Deployment, error) {
 	if _, err := reference.ParseNormalizedNamed(d.Request.Image); err != nil {
 		return d, fmt.Errorf("%w: %q is not the name of an image: %w", runtime.ErrInvalid, d.Request.Image, err)
 	}
-	if err := errors.Join(r.node.Check(&d.Request), r.secrets.Check(&d)); err != nil {
+	if err := errors.Join(r.node.Check(&d.Request), r.namespaces.Check(&d)); err != nil {
 		return d, err
 	}
 	return copied(d)

@@ -88,7 +88,7 @@ func (f *function) furnish(rep *replica, d *runtime.Deployment, token []byte) er
 	if err := errors.Join(os.Mkdir(rep.dir, 0o755), os.Chmod(rep.dir, 0o755)); err != nil {
 		return err
 	}
-	if err := f.rt.secrets.Deliver(d, rep.dir, rep.reader); err != nil {
+	if err := f.rt.namespaces.Deliver(d, rep.dir, rep.reader); err != nil {
 		return err
 	}
 	if token == nil {

@@ -36,6 +36,9 @@ func (r *Runtime) restore(ctx context.Context) error {
 	}
 	functions := map[string]*function{}
 	for _, rec := range list {
+		if err := r.namespaces.Adopt(rec.Deployment.ID.Namespace); err != nil {
+			return err
+		}
 		functions[rec.UID] = r.newFunction(rec.Deployment.ID, rec.UID, rec)
 	}
 	for _, c := range containers {

@@ -14,28 +14,6 @@ import (
 	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
 )
 
-// ListNamespaces: see runtime.Namespaces.
-func (r *Runtime) ListNamespaces(context.Context) ([]string, error) {
-	return []string{reconcile.Namespace}, nil
-}
-
-// ListSecrets and the others: see runtime.Secrets.
-func (r *Runtime) ListSecrets(_ context.Context, namespace string) ([]string, error) {
-	return r.secrets.List(namespace)
-}
-
-func (r *Runtime) CreateSecret(_ context.Context, namespace, name string, value []byte) error {
-	return r.secrets.Create(namespace, name, value)
-}
-
-func (r *Runtime) UpdateSecret(_ context.Context, namespace, name string, value []byte) error {
-	return r.secrets.Update(namespace, name, value)
-}
-
-func (r *Runtime) DeleteSecret(_ context.Context, namespace, name string) error {
-	return r.secrets.Delete(namespace, name)
-}
-
 // Create: see runtime.Functions.
 func (r *Runtime) Create(ctx context.Context, d runtime.Deployment) error {
 	if err := errors.Join(reconcile.CheckID(d.ID), reconcile.CheckReplicas(d.Replicas)); err != nil {
@@ -55,6 +33,9 @@ func (r *Runtime) Create(ctx context.Context, d runtime.Deployment) error {
 	err = r.set.InTurn(ctx, func() error {
 		if r.set.Get(d.ID) != nil {
 			return fmt.Errorf("function %s: %w", d.ID, runtime.ErrExists)
+		}
+		if err := r.namespaces.CheckName(d.ID.Namespace); err != nil {
+			return err
 		}
 		if err := r.journal.saveFunction(record); err != nil {
 			return err
@@ -112,7 +93,7 @@ func (r *Runtime) Delete(ctx context.Context, id runtime.ID) error {
 
 // prepare checks a deployment and unpacks its image, which is held until release.
 func (r *Runtime) prepare(d runtime.Deployment) (record *functionRecord, release func(), err error) {
-	if err := errors.Join(r.machine.Check(&d.Request), checkShared(d), r.secrets.Check(&d)); err != nil {
+	if err := errors.Join(r.machine.Check(&d.Request), checkShared(d), r.namespaces.Check(&d)); err != nil {
 		return nil, nil, err
 	}
 	img, err := r.config.Images.Resolve(d.Request.Image)

@@ -9,7 +9,6 @@ import (
 	"github.com/openfaas/faas-provider/types"
 
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
-	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
 )
 
 const patience = 20 * time.Second
@@ -20,7 +19,7 @@ func testDeadline() func() bool {
 	return func() bool { return time.Now().Before(end) }
 }
 
-func id(name string) runtime.ID { return runtime.ID{Namespace: reconcile.Namespace, Name: name} }
+func id(name string) runtime.ID { return runtime.ID{Namespace: runtime.DefaultNamespace, Name: name} }
 
 // deployment of testImage with environment variables in pairs.
 func deployment(name string, replicas int, variables ...string) runtime.Deployment {
@@ -30,7 +29,7 @@ func deployment(name string, replicas int, variables ...string) runtime.Deployme
 	}
 	return runtime.Deployment{
 		ID:          id(name),
-		Request:     types.FunctionDeployment{Service: name, Image: testImage, Namespace: reconcile.Namespace, EnvVars: env},
+		Request:     types.FunctionDeployment{Service: name, Image: testImage, Namespace: runtime.DefaultNamespace, EnvVars: env},
 		Replicas:    replicas,
 		StopTimeout: patience,
 	}

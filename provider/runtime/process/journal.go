@@ -54,7 +54,7 @@ func openJournal(dir string) (journal, error) {
 	j := journal{dir}
 	// What writes that were cut short left.
 	err := os.RemoveAll(j.path("tmp"))
-	for _, name := range []string{"tmp", "functions", "replicas", "secrets"} {
+	for _, name := range []string{"tmp", "functions", "replicas"} {
 		err = errors.Join(err, os.MkdirAll(j.path(name), 0o700))
 	}
 	if err != nil {

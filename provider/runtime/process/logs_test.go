@@ -16,7 +16,6 @@ import (
 
 	"github.com/faas-gpu/faas-gpu/internal/logline"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
-	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
 )
 
 var epoch = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -190,7 +189,7 @@ func TestFollowEndsWithTheFunction(t *testing.T) {
 	var texts []string
 	started, done := make(chan struct{}, 1), make(chan error)
 	go func() {
-		done <- r.Logs(context.Background(), logs.Request{Name: "followed", Namespace: reconcile.Namespace, Follow: true}, func(m logs.Message) error {
+		done <- r.Logs(context.Background(), logs.Request{Name: "followed", Namespace: runtime.DefaultNamespace, Follow: true}, func(m logs.Message) error {
 			texts = append(texts, m.Text)
 			select {
 			case started <- struct{}{}:

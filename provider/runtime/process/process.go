@@ -16,8 +16,8 @@ import (
 	"github.com/faas-gpu/faas-gpu/internal/lockdir"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
 	"github.com/faas-gpu/faas-gpu/provider/runtime/machine"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/namespaces"
 	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
-	"github.com/faas-gpu/faas-gpu/provider/runtime/secrets"
 )
 
 // Config of a runtime.
@@ -44,17 +44,20 @@ type Config struct {
 
 // Runtime runs functions as processes.
 type Runtime struct {
-	config  Config
-	machine machine.Machine
-	path    string // where programs of this machine are
-	boot    string
-	journal journal
-	lock    *os.File
-	roots   *image.Roots
-	ports   *ports
-	groups  *cgroups
-	secrets *secrets.Store
-	set     *reconcile.Set
+	runtime.Namespaces // both are namespaces
+	runtime.Secrets
+
+	config     Config
+	machine    machine.Machine
+	path       string // where programs of this machine are
+	boot       string
+	journal    journal
+	lock       *os.File
+	roots      *image.Roots
+	ports      *ports
+	groups     *cgroups
+	namespaces *namespaces.Namespaces
+	set        *reconcile.Set
 }
 
 var _ runtime.Runtime = (*Runtime)(nil)
@@ -89,9 +92,10 @@ func New(config Config) (_ *Runtime, err error) {
 	if r.journal, err = openJournal(config.Dir); err != nil {
 		return nil, err
 	}
-	if r.secrets, err = secrets.Open(r.journal.path("secrets"), reconcile.CheckNamespace); err != nil {
+	if r.namespaces, err = namespaces.Open(config.Dir, r.set, config.Log); err != nil {
 		return nil, err
 	}
+	r.Namespaces, r.Secrets = r.namespaces, r.namespaces
 	if r.roots, err = image.NewRoots(config.Images, filepath.Join(config.Dir, "roots")); err != nil {
 		return nil, err
 	}
@@ -142,6 +146,9 @@ func (r *Runtime) restore() error {
 	}
 	var all []*function
 	for _, record := range records {
+		if err := r.namespaces.Adopt(record.Deployment.ID.Namespace); err != nil {
+			return err
+		}
 		release := func() {}
 		if _, hold, err := r.roots.Hold(record.Image.Digest); err == nil {
 			release = hold

@@ -122,7 +122,7 @@ func (r *Runtime) furnish(rep *replica, d *runtime.Deployment, token []byte) (er
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		return err
 	}
-	if err := r.secrets.Deliver(d, folder, reader()); err != nil {
+	if err := r.namespaces.Deliver(d, folder, reader()); err != nil {
 		return err
 	}
 	if token == nil {

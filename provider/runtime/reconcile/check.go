@@ -5,10 +5,8 @@ import (
 	"regexp"
 
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
+	"github.com/faas-gpu/faas-gpu/provider/runtime/namespaces"
 )
-
-// Namespace is the only one that functions live in.
-const Namespace = "openfaas-fn"
 
 // maxReplicas of a function: more on one machine are a mistake.
 const maxReplicas = 100
@@ -23,18 +21,11 @@ func CheckReplicas(n int) error {
 	return nil
 }
 
-// CheckNamespace is whether there is such a namespace.
-func CheckNamespace(namespace string) error {
-	if namespace != Namespace {
-		return fmt.Errorf("there is no namespace %q; there is only %s", namespace, Namespace)
-	}
-	return nil
-}
-
-// CheckID is whether a function may be called so. ErrInvalid.
+// CheckID is whether a function may be called so; there may be no such namespace.
+// ErrInvalid.
 func CheckID(id runtime.ID) error {
-	if err := CheckNamespace(id.Namespace); err != nil {
-		return fmt.Errorf("%w: %w", runtime.ErrInvalid, err)
+	if err := namespaces.CheckName(id.Namespace); err != nil {
+		return err
 	}
 	if !functionName.MatchString(id.Name) {
 		return fmt.Errorf("%w: the name %q; a function's name has up to 63 characters of a-z, 0-9 and hyphen, the first and last no hyphen", runtime.ErrInvalid, id.Name)

@@ -143,7 +143,7 @@ func (f *fakeRuntime) launch(revision int, token []byte) (Replica, error) {
 	return r, nil
 }
 
-var theID = runtime.ID{Namespace: Namespace, Name: "f"}
+var theID = runtime.ID{Namespace: runtime.DefaultNamespace, Name: "f"}
 
 // add makes the function and lets it come to rest.
 func (f *fakeRuntime) add(desired int) *Function {
@@ -296,11 +296,16 @@ func TestStop(t *testing.T) {
 }
 
 func FuzzID(f *testing.F) {
-	f.Add(Namespace, "digits")
+	f.Add(runtime.DefaultNamespace, "digits")
 	f.Add("..", "a/b")
 	f.Fuzz(func(t *testing.T, namespace, name string) {
-		if CheckID(runtime.ID{Namespace: namespace, Name: name}) == nil && (namespace != Namespace || name == "" || len(name) > 63 || strings.ContainsAny(name, "./\\ \x00")) {
-			t.Errorf("accepted %q in %q", name, namespace)
+		if CheckID(runtime.ID{Namespace: namespace, Name: name}) != nil {
+			return
+		}
+		for _, part := range []string{namespace, name} {
+			if part == "" || len(part) > 63 || strings.ContainsAny(part, "./\\ \x00") {
+				t.Errorf("accepted %q in %q", name, namespace)
+			}
 		}
 	})
 }

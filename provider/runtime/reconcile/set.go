@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -60,6 +61,20 @@ func (s *Set) Get(id runtime.ID) *Function {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.functions[id]
+}
+
+// In returns the names of a namespace's functions, in order.
+func (s *Set) In(namespace string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var names []string
+	for id := range s.functions {
+		if id.Namespace == namespace {
+			names = append(names, id.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // InTurn runs one change of the functions at a time. Only changes wait for it.

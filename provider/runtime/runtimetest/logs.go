@@ -31,11 +31,11 @@ func (s *suite) read(t *testing.T, q logs.Request) []string {
 
 // say has a replica write a line, and waits until it can be read: a runtime may
 // stamp lines when it reads them.
-func (s *suite) say(t *testing.T, name string, r runtime.Replica, text string) {
+func (s *suite) say(t *testing.T, id runtime.ID, r runtime.Replica, text string) {
 	t.Helper()
 	s.post(t, r, "/say/"+text)
 	deadline := time.Now().Add(patience)
-	for !slices.Contains(s.read(t, logs.Request{Name: name, Namespace: s.ns, Instance: r.ID}), text) {
+	for !slices.Contains(s.read(t, logs.Request{Name: id.Name, Namespace: id.Namespace, Instance: r.ID}), text) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s wrote %q, which cannot be read", r.ID, text)
 		}
@@ -52,11 +52,11 @@ func (s *suite) logs(t *testing.T) {
 	s.create(t, s.deployment("logs", 2, variableVersion, "1"))
 	f := s.ready(t, "logs", 2)
 	a, b := f.Replicas[0], f.Replicas[1]
-	s.say(t, "logs", a, "one")
-	s.say(t, "logs", b, "two")
+	s.say(t, s.id("logs"), a, "one")
+	s.say(t, s.id("logs"), b, "two")
 	since := time.Now()
-	s.say(t, "logs", a, "three")
-	s.say(t, "logs", b, "four")
+	s.say(t, s.id("logs"), a, "three")
+	s.say(t, s.id("logs"), b, "four")
 
 	with := func(change func(*logs.Request)) logs.Request {
 		q := query
@@ -99,7 +99,7 @@ func (s *suite) logs(t *testing.T) {
 func (s *suite) logsFollow(t *testing.T) {
 	s.create(t, s.deployment("follow", 1))
 	first := s.ready(t, "follow", 1).Replicas[0]
-	s.say(t, "follow", first, "before")
+	s.say(t, s.id("follow"), first, "before")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

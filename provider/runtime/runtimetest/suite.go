@@ -60,7 +60,7 @@ func Run(t *testing.T, h Harness) {
 	if err != nil || len(namespaces) == 0 {
 		t.Fatalf("ListNamespaces: %v, %v; want at least the default one", namespaces, err)
 	}
-	s.ns = namespaces[0]
+	s.ns = namespaces[0].Name
 	for _, c := range []struct {
 		name string
 		test func(*suite, *testing.T)
@@ -81,6 +81,8 @@ func Run(t *testing.T, h Harness) {
 		{"Secrets", (*suite).secrets},
 		{"SecretsOfFunctions", (*suite).secretsOfFunctions},
 		{"Token", (*suite).token},
+		{"Namespaces", (*suite).namespaces},
+		{"NamespacesAreApart", (*suite).apart},
 		{"Logs", (*suite).logs},
 		{"LogsFollow", (*suite).logsFollow},
 		{"Restart", (*suite).restart},
@@ -122,20 +124,26 @@ func (s *suite) create(t *testing.T, d runtime.Deployment) {
 	})
 }
 
-// wait returns a function once it is as it should be; nil stands for no function.
+// wait returns a function of the default namespace once it is as it should be; nil
+// stands for no function.
 func (s *suite) wait(t *testing.T, name, what string, is func(*runtime.Function) bool) *runtime.Function {
+	t.Helper()
+	return s.waitID(t, s.id(name), what, is)
+}
+
+func (s *suite) waitID(t *testing.T, id runtime.ID, what string, is func(*runtime.Function) bool) *runtime.Function {
 	t.Helper()
 	timeout := time.After(patience)
 	for {
 		snapshot := s.rt.Snapshot()
-		f := snapshot.Functions[s.id(name)]
+		f := snapshot.Functions[id]
 		if is(f) {
 			return f
 		}
 		select {
 		case <-s.rt.Changed(snapshot):
 		case <-timeout:
-			t.Fatalf("%s: not %s after %v: %s", name, what, patience, describe(f))
+			t.Fatalf("%s: not %s after %v: %s", id, what, patience, describe(f))
 		}
 	}
 }
@@ -154,7 +162,12 @@ func describe(f *runtime.Function) string {
 // ready waits until a function has exactly so many replicas and all are ready.
 func (s *suite) ready(t *testing.T, name string, replicas int) *runtime.Function {
 	t.Helper()
-	return s.wait(t, name, fmt.Sprintf("ready with %d replicas", replicas), func(f *runtime.Function) bool {
+	return s.readyID(t, s.id(name), replicas)
+}
+
+func (s *suite) readyID(t *testing.T, id runtime.ID, replicas int) *runtime.Function {
+	t.Helper()
+	return s.waitID(t, id, fmt.Sprintf("ready with %d replicas", replicas), func(f *runtime.Function) bool {
 		return f != nil && len(f.Replicas) == replicas && !slices.ContainsFunc(f.Replicas, func(r runtime.Replica) bool { return !r.Ready })
 	})
 }

@@ -131,6 +131,18 @@ func (s *Store) Delete(namespace, name string) error {
 	return syncDir(filepath.Dir(file))
 }
 
+// Forget removes all secrets of a namespace. Replicas that have the values keep
+// them. ErrNotFound.
+func (s *Store) Forget(namespace string) error {
+	if err := s.checkNamespace(namespace); err != nil {
+		return fmt.Errorf("%w: %w", runtime.ErrNotFound, err)
+	}
+	if err := os.RemoveAll(filepath.Join(s.dir, namespace)); err != nil {
+		return err
+	}
+	return syncDir(s.dir)
+}
+
 func (s *Store) prepare(namespace, name string, value []byte) (file, tmp string, err error) {
 	file, err = s.file(namespace, name)
 	if err != nil {
