@@ -111,11 +111,10 @@ func (n *NVML) Sample() ([]Sample, error) {
 // sample reads what the GPU tells; false if it tells not even its memory.
 func (d device) sample() (Sample, bool) {
 	s := unknown(d.UUID)
-	memory, r := d.handle.GetMemoryInfo()
-	if r != nvml.SUCCESS {
+	var ok bool
+	if s.MemoryTotal, s.MemoryUsed, ok = d.memory(); !ok {
 		return s, false
 	}
-	s.MemoryTotal, s.MemoryUsed = float64(memory.Total), float64(memory.Used)
 	if u, r := d.handle.GetUtilizationRates(); r == nvml.SUCCESS {
 		s.Utilization = float64(u.Gpu) / 100
 	}
@@ -129,6 +128,16 @@ func (d device) sample() (Sample, bool) {
 		s.Energy = float64(mj) / 1e3
 	}
 	return s, true
+}
+
+// memory is what the GPU has and what is in use. Drivers before 510 count what they
+// keep for themselves as used.
+func (d device) memory() (total, used float64, ok bool) {
+	if m, r := d.handle.GetMemoryInfo_v2(); r == nvml.SUCCESS {
+		return float64(m.Total), float64(m.Used), true
+	}
+	m, r := d.handle.GetMemoryInfo()
+	return float64(m.Total), float64(m.Used), r == nvml.SUCCESS
 }
 
 // Close implements Source.

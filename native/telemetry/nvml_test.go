@@ -22,10 +22,13 @@ func gpu(uuid string, broken bool) *mock.Device {
 		GetMaxPcieLinkGenerationFunc: func() (int, nvml.Return) { return 5, r },
 		GetMaxPcieLinkWidthFunc:      func() (int, nvml.Return) { return 16, r },
 		GetPciInfoFunc:               func() (nvml.PciInfo, nvml.Return) { return nvml.PciInfo{Bus: 0x0f}, r },
-		GetMemoryInfoFunc:            func() (nvml.Memory, nvml.Return) { return nvml.Memory{Total: 1000, Used: 400}, r },
-		GetUtilizationRatesFunc:      func() (nvml.Utilization, nvml.Return) { return nvml.Utilization{Gpu: 25}, r },
-		GetPowerUsageFunc:            func() (uint32, nvml.Return) { return 123400, r },
-		GetEnforcedPowerLimitFunc:    func() (uint32, nvml.Return) { return 700000, r },
+		GetMemoryInfo_v2Func: func() (nvml.Memory_v2, nvml.Return) {
+			return nvml.Memory_v2{Total: 1000, Reserved: 100, Used: 400}, r
+		},
+		GetMemoryInfoFunc:         func() (nvml.Memory, nvml.Return) { return nvml.Memory{Total: 1000, Used: 400}, r },
+		GetUtilizationRatesFunc:   func() (nvml.Utilization, nvml.Return) { return nvml.Utilization{Gpu: 25}, r },
+		GetPowerUsageFunc:         func() (uint32, nvml.Return) { return 123400, r },
+		GetEnforcedPowerLimitFunc: func() (uint32, nvml.Return) { return 700000, r },
 		GetTotalEnergyConsumptionFunc: func() (uint64, nvml.Return) {
 			return 0, nvml.ERROR_NOT_SUPPORTED
 		},
@@ -59,6 +62,20 @@ func TestNVML(t *testing.T) {
 		t.Fatalf("%v, %v: want those that answer", samples, err)
 	}
 	same(t, samples[0], Sample{UUID: "GPU-a", Utilization: 0.25, MemoryTotal: 1000, MemoryUsed: 400, Power: 123.4, PowerLimit: 700, Energy: math.NaN()})
+}
+
+func TestNVMLOfAnOldDriver(t *testing.T) {
+	old := gpu("GPU-a", false)
+	old.GetMemoryInfo_v2Func = func() (nvml.Memory_v2, nvml.Return) { return nvml.Memory_v2{}, nvml.ERROR_FUNCTION_NOT_FOUND }
+	old.GetMemoryInfoFunc = func() (nvml.Memory, nvml.Return) { return nvml.Memory{Total: 1000, Used: 500}, nvml.SUCCESS }
+	n, err := openNVML(driver(old), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples, err := n.Sample()
+	if err != nil || len(samples) != 1 || samples[0].MemoryTotal != 1000 || samples[0].MemoryUsed != 500 {
+		t.Errorf("%+v, %v", samples, err)
+	}
 }
 
 func TestNVMLWithoutGPU(t *testing.T) {

@@ -33,9 +33,10 @@ func main() {
 
 const usage = `cachemgrd owns the models of one node.
 
-  cachemgrd             serves
-  cachemgrd -check-gpu  says whether GPUs can be used, and which
-  cachemgrd -help       lists its environment:
+  cachemgrd               serves
+  cachemgrd -check-ready  says whether the one with this environment serves
+  cachemgrd -check-gpu    says whether GPUs can be used, and which
+  cachemgrd -help         lists its environment:
 
 `
 
@@ -46,12 +47,14 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		fmt.Fprint(stdout, usage)
 		return set.Usage(stdout)
 	}
-	if len(args) > 1 || len(args) == 1 && args[0] != checkGPU {
-		return fmt.Errorf("unknown arguments %q; -help and %s are the only ones, everything else is in the environment", args, checkGPU)
-	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
-	if len(args) == 1 { // whatever else is in the environment
+	switch { // whatever else is in the environment
+	case len(args) == 1 && args[0] == checkGPU:
 		return tryGPU(ctx, c, log, stdout)
+	case len(args) == 1 && args[0] == checkReady:
+		return ready(ctx, c.node.SocketDir)
+	case len(args) > 0:
+		return fmt.Errorf("unknown arguments %q; -help, %s and %s are the only ones, everything else is in the environment", args, checkGPU, checkReady)
 	}
 	if err := set.Err(); err != nil {
 		return err

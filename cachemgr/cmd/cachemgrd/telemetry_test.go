@@ -52,9 +52,16 @@ func TestMetricsOfTheMachine(t *testing.T) {
 			if n := strings.Count(read, "no metrics of GPUs"); n != c.warns || n == 1 && (!strings.Contains(read, "NVML") || !strings.Contains(read, "devfreq")) {
 				t.Errorf("want %d reasons in\n%s", c.warns, read)
 			}
+			said := func() error { return run(ctx, []string{checkReady}, environ, io.Discard, io.Discard) }
+			if err := said(); err != nil {
+				t.Error(err)
+			}
 			cancel()
 			if err := <-ended; err != nil {
 				t.Error(err)
+			}
+			if said() == nil {
+				t.Error("it is ready although it has ended")
 			}
 		})
 	}
