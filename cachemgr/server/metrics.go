@@ -129,7 +129,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range perWork {
 		ch <- m.desc
 	}
-	for _, d := range []*prometheus.Desc{failureDesc, pendingDesc, nameDesc, poolBudgetDesc, poolUsedDesc, sharedDesc, regionsDesc} {
+	for _, d := range []*prometheus.Desc{failureDesc, pendingDesc, nameDesc, modelsDesc, poolBudgetDesc, poolUsedDesc, sharedDesc, regionsDesc} {
 		ch <- d
 	}
 }
@@ -162,6 +162,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			send(metric.desc, metric.kind, metric.value(w), w.Device)
 		}
 	}
+	collectResidency(st, send)
 	send(poolBudgetDesc, prometheus.GaugeValue, float64(st.Host.Budget))
 	send(poolUsedDesc, prometheus.GaugeValue, float64(st.Host.Used))
 	regions, bytes := c.server.regions.Usage()

@@ -47,7 +47,10 @@ func TestMetrics(t *testing.T) {
 	}
 	infer(alice)
 	m.change(func(models map[string]cachemgr.ModelState) {
-		models[offerOf("m", "1").Digest] = cachemgr.ModelState{Stats: api.CacheStats{Evictions: 4, SwapBytes: 5, SwapNs: 6e9}}
+		models[offerOf("m", "1").Digest] = cachemgr.ModelState{
+			Stats:     api.CacheStats{Evictions: 4, SwapBytes: 5, SwapNs: 6e9},
+			Instances: []api.InstanceStatus{{Device: "cpu", State: api.StateResident}},
+		}
 		m.status.Devices[0].Resident = 77
 	})
 	text := scrape(t, i.Server)
@@ -69,6 +72,8 @@ func TestMetrics(t *testing.T) {
 		`faas_gpu_load_seconds_total{digest="` + offerOf("m", "1").Digest + `"} 6`,
 		`faas_gpu_swap_seconds_sum{cache="swap"} 0.003`,
 		`faas_gpu_resident_bytes{device="cpu"} 77`,
+		`faas_gpu_models{device="cpu",state="resident"} 1`,
+		`faas_gpu_models{device="cpu",state="failed"} 0`,
 		"faas_gpu_host_pool_budget_bytes 5000",
 		"go_goroutines ",
 	} {
