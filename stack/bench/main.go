@@ -6,6 +6,7 @@
 //	go run ./stack/bench sched   what a decision of each scheduling policy costs
 //	go run ./stack/bench evict   bytes that each order of eviction keeps in reach
 //	go run ./stack/bench sim     the policies on simulated devices
+//	go run ./stack/bench replay  the same workloads on real nodes, beside the simulator
 //	go run ./stack/bench gpu     plans on a GPU, through the cache manager; see gpu.sh
 package main
 
@@ -16,13 +17,16 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/faas-gpu/faas-gpu/stack/bench/function"
+	"github.com/faas-gpu/faas-gpu/watchdog"
 )
 
 // benchmark runs and returns the figures for its last line.
 type benchmark func(ctx context.Context, args []string) (any, error)
 
 func main() {
-	benchmarks := map[string]benchmark{"node": node, "churn": churn, "sched": schedBench, "evict": evict, "sim": simBench, "gpu": gpuBench}
+	benchmarks := map[string]benchmark{"node": node, "churn": churn, "sched": schedBench, "evict": evict, "sim": simBench, "replay": replay, "gpu": gpuBench}
 	if len(os.Args) == 3 && os.Args[1] == echoCommand {
 		if err := serveEcho(os.Args[2]); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
@@ -37,12 +41,15 @@ func main() {
 		}
 		return
 	}
+	if os.Getenv(functionVariable) != "" {
+		os.Exit(watchdog.Main(function.Handle))
+	}
 	run := benchmark(nil)
 	if len(os.Args) > 1 {
 		run = benchmarks[os.Args[1]]
 	}
 	if run == nil {
-		fmt.Fprintln(os.Stderr, "usage: go run ./stack/bench node|churn|sched|evict|sim|gpu [-h]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./stack/bench node|churn|sched|evict|sim|replay|gpu [-h]")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

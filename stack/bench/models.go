@@ -70,22 +70,28 @@ func plainAnswer(library string, s *subject) ([]byte, error) {
 	return session.output(), nil
 }
 
-// peakBytes is what the cache manager will count for a model. It loads the
-// library under the engine, so no plain session may have been made before.
+// peakBytes is what the cache manager will count for a model while it loads it.
 func peakBytes(ctx context.Context, library, dir string, model []byte) (int64, error) {
+	cost, err := costOf(ctx, library, dir, model)
+	return cost.Peak, err
+}
+
+// costOf is what the cache manager will count for a model. It loads the library
+// under the engine, so no plain session may have been made before.
+func costOf(ctx context.Context, library, dir string, model []byte) (engine.Cost, error) {
 	file := filepath.Join(dir, "model.onnx")
 	if err := os.WriteFile(file, model, 0o644); err != nil {
-		return 0, err
+		return engine.Cost{}, err
 	}
 	e, err := onnxrt.New(onnxrt.Options{Library: library, Threads: 1})
 	if err != nil {
-		return 0, err
+		return engine.Cost{}, err
 	}
 	defer e.Close()
 	staged, err := e.Open(ctx, engine.Model{Name: "cnn", Path: file, Format: engine.FormatONNX})
 	if err != nil {
-		return 0, err
+		return engine.Cost{}, err
 	}
 	defer staged.Close()
-	return staged.Cost(onnxrt.CPU).Peak, nil
+	return staged.Cost(onnxrt.CPU), nil
 }

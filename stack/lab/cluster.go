@@ -41,7 +41,11 @@ type Cluster struct {
 	Nodes []*ClusterNode
 
 	runtime *union
+	signer  *token.Signer
+	log     *slog.Logger
 	undo    []func(context.Context) error
+	// stop ends the provider, nil while there is none.
+	stop func(context.Context) error
 }
 
 // ClusterNode is one node.
@@ -100,9 +104,9 @@ func (c *Cluster) start(ctx context.Context, opt ClusterOptions) error {
 		parts = append(parts, n.runtime)
 		c.Nodes = append(c.Nodes, n)
 	}
-	c.runtime = newUnion(parts)
+	c.runtime, c.signer, c.log = newUnion(parts), signer, opt.Log
 	c.undo = append(c.undo, func(context.Context) error { return c.runtime.unfollow() })
-	return c.serve(signer, opt)
+	return c.Serve(ctx, opt.Provider...)
 }
 
 func (c *Cluster) newNode(name string, opt ClusterOptions) *ClusterNode {
@@ -121,35 +125,53 @@ func (c *Cluster) newNode(name string, opt ClusterOptions) *ClusterNode {
 	}}
 }
 
-// serve starts the provider.
-func (c *Cluster) serve(signer *token.Signer, opt ClusterOptions) error {
-	set := env.New(opt.Provider)
+// Serve starts the provider with these variables, in place of the one that serves,
+// if any. Nodes and functions go on meanwhile.
+func (c *Cluster) Serve(ctx context.Context, variables ...string) error {
+	set := env.New(variables)
 	limits := server.ReadLimits(set)
 	if err := set.Err(); err != nil {
+		return err
+	}
+	if err := c.stopServing(ctx); err != nil {
 		return err
 	}
 	var sockets []string
 	for _, n := range c.Nodes {
 		sockets = append(sockets, n.socket)
 	}
-	nodes, closeNodes, err := server.NodeClients(sockets, signer, opt.Log)
+	nodes, closeNodes, err := server.NodeClients(sockets, c.signer, c.log)
 	if err != nil {
 		return err
 	}
-	c.undo = append(c.undo, func(context.Context) error { closeNodes(); return nil })
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
+		closeNodes()
 		return err
 	}
 	s, err := server.Start(server.Config{
-		Listener: listener, Runtime: c.runtime, Nodes: nodes, Version: server.Version(), Limits: limits, Log: opt.Log,
+		Listener: listener, Runtime: c.runtime, Nodes: nodes, Version: server.Version(), Limits: limits, Log: c.log,
 	})
 	if err != nil {
+		closeNodes()
 		return errors.Join(err, listener.Close())
 	}
-	c.undo = append(c.undo, s.Shutdown)
+	c.stop = func(ctx context.Context) error {
+		defer closeNodes()
+		return s.Shutdown(ctx)
+	}
 	c.URL = "http://" + listener.Addr().String()
 	return nil
+}
+
+func (c *Cluster) stopServing(ctx context.Context) error {
+	if c.stop == nil {
+		return nil
+	}
+	stop := c.stop
+	c.stop = nil
+	c.client.CloseIdleConnections()
+	return stop(ctx)
 }
 
 // Close ends everything, the functions included.
@@ -157,8 +179,8 @@ func (c *Cluster) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	var errs []error
-	if c.URL != "" {
-		errs = append(errs, c.RemoveAll(ctx), c.awaitEnd(ctx))
+	if c.stop != nil {
+		errs = append(errs, c.RemoveAll(ctx), c.awaitEnd(ctx), c.stopServing(ctx))
 	}
 	for i := len(c.undo) - 1; i >= 0; i-- {
 		errs = append(errs, c.undo[i](ctx))

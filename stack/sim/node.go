@@ -245,8 +245,10 @@ func (d *device) finish(j *job) {
 	if len(d.held) == 0 {
 		d.busy += d.sim.now - d.busySince
 	}
-	delete(d.sim.jobs, j.id)
-	d.sim.result.done(j, d.sim.now)
+	d.sim.after(d.sim.way/2, func() {
+		delete(d.sim.jobs, j.id)
+		d.sim.result.done(j, d.sim.now)
+		d.sim.step(sched.Event{Kind: sched.Done, ID: j.id})
+	})
 	d.advance()
-	d.sim.step(sched.Event{Kind: sched.Done, ID: j.id})
 }

@@ -17,8 +17,11 @@ type Profile struct {
 	Groups []Group `json:"groups"`
 	// Pipelined: a model computes while it is copied, so the shorter of both is
 	// hidden.
-	Pipelined bool    `json:"pipelined"`
-	Models    []Model `json:"models"`
+	Pipelined bool `json:"pipelined"`
+	// WayMS is how long a request is on its way from the scheduler to its device
+	// and back, in milliseconds. The way does not keep the device busy.
+	WayMS  float64 `json:"way_ms,omitempty"`
+	Models []Model `json:"models"`
 }
 
 // Group of equal nodes.
@@ -79,6 +82,9 @@ func (p Profile) check() error {
 			smallest = min(smallest, g.HostMB)
 		}
 		classes[g.Class] = true
+	}
+	if !(p.WayMS >= 0 && p.WayMS <= maxMillis) {
+		return fmt.Errorf("profile %q: want a way_ms of 0 to %g; have %g", p.Name, float64(maxMillis), p.WayMS)
 	}
 	if devices == 0 || devices > maxDevices || len(p.Models) == 0 {
 		return fmt.Errorf("profile %q: want 1 to %d devices and at least one model; have %d and %d", p.Name, maxDevices, devices, len(p.Models))

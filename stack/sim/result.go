@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,7 +82,7 @@ func (c *collector) result(s *simulation) Result {
 		out.Latencies = append(out.Latencies, ms)
 		sum += ms
 	}
-	out.MeanMS, out.P50MS, out.P99MS = sum/n, quantile(out.Latencies, 0.5), quantile(out.Latencies, 0.99)
+	out.MeanMS, out.P50MS, out.P99MS = sum/n, Quantile(out.Latencies, 0.5), Quantile(out.Latencies, 0.99)
 	out.MissRatio, out.FalseMisses = float64(c.misses)/n, float64(c.elsewhere)/n
 	for _, d := range s.devices {
 		out.Computing += d.computed.Seconds()
@@ -111,8 +112,12 @@ func (c *collector) slos(s *simulation, out *Result) {
 	}
 }
 
-// quantile of sorted values: the smallest that at least q of them do not exceed.
-func quantile(sorted []float64, q float64) float64 {
+// Quantile of sorted values: the smallest that at least q of them do not exceed; 0
+// of none.
+func Quantile(sorted []float64, q float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
 	i := int(q*float64(len(sorted))+0.999999) - 1
 	return sorted[min(max(i, 0), len(sorted)-1)]
 }
@@ -125,4 +130,19 @@ func (s *simulation) named(name string) *model {
 		return s.models[0]
 	}
 	return s.models[i]
+}
+
+// Quantiles are values at evenly spread quantiles, from the least to the greatest,
+// of values in any order: enough of them to draw a distribution.
+func Quantiles(values []float64) []float64 {
+	const points = 200
+	sorted := slices.Sorted(slices.Values(values))
+	if len(sorted) == 0 {
+		return nil
+	}
+	out := make([]float64, points+1)
+	for i := range out {
+		out[i] = math.Round(1000*Quantile(sorted, float64(i)/points)) / 1000
+	}
+	return out
 }

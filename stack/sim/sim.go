@@ -34,6 +34,7 @@ type Config struct {
 type simulation struct {
 	cfg       Config
 	scheduler sched.Scheduler
+	way       time.Duration // to a device and back
 	now       time.Duration
 	events    events
 	order     uint64
@@ -110,7 +111,7 @@ func newSimulation(cfg Config) (*simulation, error) {
 	}
 	s := &simulation{
 		cfg: cfg, scheduler: scheduler, byID: map[string]*device{}, jobs: map[sched.RequestID]*job{},
-		result: newCollector(cfg.Workload),
+		result: newCollector(cfg.Workload), way: millis(cfg.Profile.WayMS),
 	}
 	s.build()
 	s.announce()
@@ -195,7 +196,8 @@ func (s *simulation) step(e sched.Event) {
 			s.fail("the scheduler asked for action %d (reason %d) of request %d; only a dispatch makes sense here", a.Kind, a.Reason, a.ID)
 			return
 		}
-		s.byID[a.Device].take(s.jobs[a.ID])
+		d, j := s.byID[a.Device], s.jobs[a.ID]
+		s.after(s.way/2, func() { d.take(j) })
 	}
 }
 

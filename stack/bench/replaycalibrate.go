@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/provider/sched/locality"
+	"github.com/faas-gpu/faas-gpu/stack/sim"
+)
+
+// measures of one kind of models: sums, and of how many.
+type measures struct {
+	compute, swap, way    time.Duration
+	computes, swaps, ways int
+}
+
+// training are the seeds of the workloads that only serve to measure models under
+// load. Nothing is reported of them.
+var training = map[locality.Policy]uint64{locality.LB: 1, locality.Swap: 2}
+
+// calibrate finds out which outputs are right, what models cost with nothing else
+// going on, and under load; and with that the rate of the workloads.
+func (r *replayBench) calibrate(ctx context.Context) error {
+	fmt.Println("measure the models")
+	idle := map[string]*measures{}
+	if err := r.measureIdle(ctx, idle); err != nil {
+		return err
+	}
+	r.profile = r.profileOf(idle)
+	if err := r.setRate(ctx); err != nil {
+		return err
+	}
+	loaded := map[string]*measures{}
+	for _, p := range []locality.Policy{locality.LB, locality.Swap} {
+		w, err := r.workload(training[p])
+		if err != nil {
+			return err
+		}
+		fmt.Printf("measure them under load: %s, %.0f requests a minute\n", p, r.rate)
+		if err := r.use(ctx, p); err != nil {
+			return err
+		}
+		if err := r.warm(ctx); err != nil {
+			return err
+		}
+		for i, a := range r.send(ctx, w) {
+			if a.err == nil {
+				loaded[r.kind(w.Requests[i].Function)] = loaded[r.kind(w.Requests[i].Function)].add(a)
+			}
+		}
+	}
+	for kind, m := range loaded {
+		m.way, m.ways = idle[kind].way, idle[kind].ways
+	}
+	for kind, m := range idle {
+		if l := loaded[kind]; l == nil || l.computes == 0 || l.swaps == 0 {
+			loaded[kind] = m
+		}
+	}
+	r.profile = r.profileOf(loaded)
+	return r.setRate(ctx)
+}
+
+func (r *replayBench) kind(function int) string { return r.subjects[function%len(r.subjects)].kind }
+
+// add takes an answer in; a nil receiver is the first.
+func (m *measures) add(a answer) *measures {
+	if m == nil {
+		m = &measures{}
+	}
+	m.compute += a.timing.Compute
+	m.computes++
+	if a.cache == api.CacheSwap {
+		m.swap += a.timing.Swap
+		m.swaps++
+	}
+	return m
+}
+
+// measureIdle asks one function after the other: the first answer tells what a swap
+// takes, as the models do not all fit, the following ones what a hit does.
+func (r *replayBench) measureIdle(ctx context.Context, found map[string]*measures) error {
+	const rounds, hits = 4, 3
+	client := replayClient()
+	defer client.CloseIdleConnections()
+	for range rounds {
+		for _, s := range r.subjects {
+			for range 1 + hits {
+				a := s.ask(ctx, client, r.cluster.URL)
+				if a.err != nil {
+					return fmt.Errorf("%s: %w", s.name, a.err)
+				}
+				if a.wrong {
+					return fmt.Errorf("%s: the output is not that of a plain session", s.name)
+				}
+				m := found[s.kind].add(a)
+				found[s.kind] = m
+				if a.cache != api.CacheHit {
+					continue
+				}
+				if s.want == nil {
+					s.want = bytes.Clone(a.body)
+				}
+				m.way += max(0, a.took-a.timing.Queue-a.timing.Swap-a.timing.Compute)
+				m.ways++
+			}
+		}
+	}
+	for kind, m := range found {
+		if m.ways == 0 || m.swaps == 0 {
+			return fmt.Errorf("%s: %d hits and %d swaps in %d rounds; the measurement needs some of both", kind, m.ways, m.swaps, rounds)
+		}
+	}
+	for _, s := range r.subjects {
+		if s.want == nil {
+			return fmt.Errorf("%s was never resident: nobody knows its right output", s.name)
+		}
+	}
+	return nil
+}
+
+// profileOf is what the simulator is told.
+func (r *replayBench) profileOf(found map[string]*measures) sim.Profile {
+	p := sim.Profile{
+		Name:   "measured",
+		About:  "Measured by `bench replay` under load, in the same run as the figures that it is compared with.",
+		Groups: []sim.Group{{Nodes: r.nodes, Devices: r.devices / r.nodes, Class: "measured", BudgetMB: r.budget >> 20, DevicesPerLink: 1}},
+	}
+	var way, ways, compute, computes float64
+	for _, s := range r.subjects {
+		m := found[s.kind]
+		p.Models = append(p.Models, sim.Model{Name: s.name, MB: mib(s.bytes), Costs: []sim.Cost{{
+			Class: "measured", Swap: per(m.swap, m.swaps), Compute: max(1e-3, per(m.compute, m.computes)),
+		}}})
+		way, ways = way+inMillis(m.way), ways+float64(m.ways)
+		compute, computes = compute+inMillis(m.compute), computes+float64(m.computes)
+	}
+	p.WayMS = to4(way / ways)
+	r.spare = map[locality.Policy]int{}
+	for _, policy := range r.policies {
+		r.spare[policy] = r.creditsOf(policy, compute/computes, p.WayMS)
+	}
+	return p
+}
+
+// creditsOf is what provider/fleet gives a device: requests that keep it busy, and
+// one more with swap.
+func (r *replayBench) creditsOf(p locality.Policy, compute, way float64) int {
+	if r.credits > 0 {
+		return r.credits
+	}
+	busy := max(1, int(math.Ceil((way+compute)/compute-0.5)))
+	if p == locality.Swap {
+		return busy + 1
+	}
+	return busy
+}
+
+func per(sum time.Duration, n int) float64 { return to4(inMillis(sum) / float64(max(1, n))) }
+
+// setRate searches the rate at which lb is as busy as is wanted, in the simulator.
+func (r *replayBench) setRate(ctx context.Context) error {
+	if r.trace != nil {
+		r.rate = float64(len(r.trace.Requests)) / r.generator.Length.Minutes()
+		return nil
+	}
+	g := r.generator
+	g.Functions, g.Length = r.functions, 5*time.Minute
+	c := r.profile.Models[0].Costs[0]
+	g.PerMinute = 60e3 * float64(r.devices) / (c.Swap + c.Compute)
+	b := &simOptions{profile: r.profile, seeds: []uint64{1}, eviction: "gdsf", staged: true}
+	rate, err := b.rateFor(ctx, g, r.busy)
+	r.rate = rate
+	return err
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
+	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/stack/modelgen"
+)
+
+// replaySubject is a function with a model of its own, one input, and the output
+// that is right.
+type replaySubject struct {
+	name          string
+	file          string // of the model
+	plan          bool   // not ONNX
+	kind          string // models of a kind differ in their weights only
+	bytes         int64  // on a device
+	input, output string
+	shape         []int64
+	data, want    []byte
+}
+
+// environ is the function's environment, see stack/bench/function.
+func (s *replaySubject) environ() map[string]string {
+	return map[string]string{"model": "m", "input": s.input, "output": s.output, "shape": dims(s.shape)}
+}
+
+// place of the model in its function's image.
+func (s *replaySubject) place() string {
+	if s.plan {
+		return "m/1/model.plan"
+	}
+	return "m/1/model.onnx"
+}
+
+// replayShape is the input of the models that are made for the CPU: ResNet-18 with
+// fewer channels and pixels, so that bringing one takes about twice as long as
+// computing with it.
+var replayShape = []int64{1, 3, 160, 160}
+
+const replayWidth = 0.75
+
+// generatedSubjects makes models for the CPU. Their right outputs come from plain
+// sessions of ONNX Runtime in this process. spare is what a device needs beside the
+// models that it holds, to load another one.
+func generatedSubjects(ctx context.Context, library, dir string, n int) (subjects []*replaySubject, spare int64, err error) {
+	var cost engine.Cost
+	rng := rand.New(rand.NewPCG(1, 9))
+	for i := range n {
+		var model bytes.Buffer
+		spec := modelgen.Spec{Family: modelgen.ResNet18, Width: replayWidth, Seed: uint64(i + 1), Resolution: int(replayShape[2])}
+		if err := modelgen.Write(&model, spec); err != nil {
+			return nil, 0, err
+		}
+		picture := make([]float32, replayShape[1]*replayShape[2]*replayShape[3])
+		for i := range picture {
+			picture[i] = rng.Float32()
+		}
+		s := &replaySubject{
+			name: fmt.Sprintf("replay-%03d", i), file: filepath.Join(dir, fmt.Sprintf("%03d.onnx", i)), kind: string(spec.Family),
+			input: "input", output: "output", shape: replayShape, data: floats(picture),
+		}
+		if err := os.WriteFile(s.file, model.Bytes(), 0o644); err != nil {
+			return nil, 0, err
+		}
+		if i == 0 {
+			// This loads the library under an engine: it comes before all plain sessions.
+			if cost, err = costOf(ctx, library, dir, model.Bytes()); err != nil {
+				return nil, 0, err
+			}
+		}
+		s.bytes = cost.Resident // all are equally large
+		s.want, err = plainAnswer(library, &subject{
+			name: s.name, model: model.Bytes(), input: s.input, output: s.output, shape: s.shape, outShape: []int64{1, 1000}, data: s.data,
+		})
+		if err != nil {
+			return nil, 0, err
+		}
+		subjects = append(subjects, s)
+	}
+	return subjects, cost.Peak - cost.Resident, nil
+}
+
+// planSubjects are plans of a folder, spread evenly over their names. Their right
+// outputs are found out later: those of the model while it is resident. spare is
+// what a device needs beside the models that it holds: for all together, and to load
+// another one.
+func planSubjects(ctx context.Context, o *replayOptions) (subjects []*replaySubject, spare int64, err error) {
+	g := gpuOptions{library: o.library, settings: o.settings, plans: o.plans}
+	all, err := g.planFiles()
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(all) < o.functions {
+		return nil, 0, fmt.Errorf("%s has %d plans for %d functions", o.plans, len(all), o.functions)
+	}
+	paths := make([]string, o.functions)
+	for i := range paths {
+		paths[i] = all[i*len(all)/o.functions]
+	}
+	probes, err := probeSizes(ctx, g, paths)
+	if err != nil {
+		return nil, 0, err
+	}
+	for i, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, 0, err
+		}
+		p := probes[info.Size()]
+		io, err := newIOSpec(p.spec)
+		if err != nil {
+			return nil, 0, err
+		}
+		if io.input.Datatype != tensor.FP32 {
+			return nil, 0, fmt.Errorf("%s takes %s; functions of this benchmark send FP32", path, io.input.Datatype)
+		}
+		s := &replaySubject{
+			name: fmt.Sprintf("replay-%03d", i), file: path, plan: true, kind: fmt.Sprintf("plan of %d bytes", info.Size()), bytes: p.cost.Resident,
+			input: io.input.Name, output: io.output.Name, shape: io.input.Shape, data: make([]byte, io.inputSize),
+		}
+		fillPattern(s.data)
+		subjects = append(subjects, s)
+		spare = max(spare, p.overhead()+max(0, p.guess-p.cost.Resident))
+	}
+	return subjects, spare, nil
+}
