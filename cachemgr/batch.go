@@ -24,7 +24,11 @@ type batch struct {
 	cancel  context.CancelFunc
 
 	gathered chan struct{} // closed when the members' tensors are read no more
-	left     int           // members that gave up; guarded by Manager.mu
+
+	// Guarded by Manager.mu:
+	left int   // members that gave up
+	err  error // that the run ended with
+	well int   // members that ran well alone after that
 
 	in, out []tensor.Tensor
 	buffer  *buffer.Buffer // of in, and of out as far as its sizes were known
@@ -61,7 +65,7 @@ func (t *ticket) mostRows() int64 {
 
 // joins reports whether two requests differ in nothing but their rows.
 func (t *ticket) joins(other *ticket) bool {
-	return other.rows > 0 && !other.alone &&
+	return !other.alone &&
 		slices.EqualFunc(t.ask.In, other.ask.In, t.sameRows(other)) &&
 		slices.EqualFunc(t.ask.Out, other.ask.Out, t.sameRows(other))
 }
@@ -79,7 +83,7 @@ func (t *ticket) sameRows(other *ticket) func(a, b tensor.Tensor) bool {
 // batchFor takes the requests out of the queue that run together with one whose
 // turn it is; nil if it runs alone.
 func (m *Manager) batchFor(t *ticket) *batch {
-	if t.rows == 0 || t.alone {
+	if t.alone {
 		return nil
 	}
 	s := t.slot
@@ -150,7 +154,9 @@ func (m *Manager) endBatch(b *batch, err error) {
 	lost := errors.Is(err, engine.ErrDeviceLost)
 	if err == nil {
 		s.ran(b.took, len(b.members))
+		s.model.apart.all = failure{}
 	}
+	b.err = err
 	stay := len(b.members) - b.left
 	if b.takers.Store(int32(stay)); err != nil || stay == 0 {
 		b.buffer.Release()
@@ -189,7 +195,7 @@ func (m *Manager) answered(t *ticket, err error) {
 
 // runAlone lets a member of a batch wait for a turn of its own; it has its lease.
 func (m *Manager) runAlone(t *ticket) {
-	t.batch, t.alone = nil, true
+	t.batch, t.former, t.alone = nil, t.batch, true
 	m.waiting++
 	t.countAt(t.slot.dev)
 	t.at = atRun

@@ -33,6 +33,8 @@ type model struct {
 	spec      engine.Spec   // kept when the model is unstaged: equal bytes, equal spec
 	hostBytes int64         // as counted in the host pool
 	hostCost  int64         // as last seen; 0 is not known
+	rowsApart bool          // see there; of spec
+	apart     apart         // requests for it that run in no batch
 	queued    bool          // in hostPool.waiting
 
 	// retiring: what is resident drains, then the host memory is given back.

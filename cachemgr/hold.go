@@ -23,7 +23,7 @@ func (m *Manager) holdBack(s *slot, t *ticket) {
 		h.rows = t.rows
 	}
 	switch {
-	case t.rows == 0 || t.alone || h.rows >= t.mostRows():
+	case t.alone || h.rows >= t.mostRows():
 		h.on = false
 	case first:
 		h.on = true

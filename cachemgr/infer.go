@@ -64,7 +64,11 @@ func (m *Manager) Infer(ctx context.Context, r Request) (Result, error) {
 		return res, nil
 	}
 	res.Queue = max(time.Since(now)-t.swap, 0)
-	return m.run(ctx, t.slot, r, c, res)
+	res, err = m.run(ctx, t.slot, r, c, res)
+	if t.former != nil {
+		m.ranAlone(t, err)
+	}
+	return res, err
 }
 
 // outcome says where a request that came at a time found its model.

@@ -99,7 +99,7 @@ func (m *Manager) describe(st engine.Staged) description {
 
 // learn keeps a description and counts the host bytes that it states.
 func (m *Manager) learn(mod *model, d description) {
-	mod.spec, mod.hostCost = d.spec, 0
+	mod.spec, mod.rowsApart, mod.hostCost = d.spec, rowsApart(d.spec), 0
 	for i, s := range mod.slots {
 		s.cost, s.known = d.costs[i], true
 		mod.hostCost = max(mod.hostCost, s.cost.Host)

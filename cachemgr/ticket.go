@@ -44,10 +44,11 @@ type ticket struct {
 	dev  *device // where it counts as queued; nil with toDescribe
 	slot *slot   // from atSlot on
 
-	batch *batch // that it runs in, or has run in
-	alone bool   // no batch any more: one has failed
-	left  bool   // gave up while its batch ran
-	lead  bool   // of all in its batch it counts the run
+	batch  *batch // that it runs in, or has run in
+	former *batch // that it was in and that failed
+	alone  bool   // runs in no batch
+	left   bool   // gave up while its batch ran
+	lead   bool   // of all in its batch it counts the run
 
 	settled bool
 	err     error

@@ -87,6 +87,7 @@ func (m *Manager) lease(s *slot, t *ticket) {
 	s.leases++
 	t.at = atRun
 	t.Work = s.compute.value
+	t.alone = m.mustRunAlone(t, time.Now())
 	s.dev.turns.Push(m.clock(), &s.turn, &t.Request)
 	m.holdBack(s, t)
 	s.allowTurns()

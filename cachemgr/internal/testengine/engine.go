@@ -41,6 +41,8 @@ type Model struct {
 	Concurrency int
 	// MaxBatch is Spec.MaxBatch.
 	MaxBatch int
+	// Fixed: the first dimension in the Spec is not dynamic.
+	Fixed bool
 	// Refuses, if set, says which inputs are ErrBadInput.
 	Refuses func(in []byte) bool
 	// Late: Spec.Known is false until the first load.
@@ -192,6 +194,9 @@ func (e *Engine) addHost(n int64) {
 // Spec of every model here: bytes in, as many bytes out.
 func spec(m Model) engine.Spec {
 	any1 := []int64{-1}
+	if m.Fixed {
+		any1[0] = 1
+	}
 	return engine.Spec{
 		Known:       true,
 		Inputs:      []tensor.Spec{{Name: "x", Datatype: tensor.Uint8, Shape: any1}},
