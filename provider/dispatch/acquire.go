@@ -49,6 +49,7 @@ func (d *Dispatcher) Acquire(ctx context.Context, f *Function, w Want) (Lease, e
 	r := d.understood(f, w)
 	d.lastID++
 	r.id = d.lastID
+	f.use.begin()
 	return d.settle(ctx, r, now, sched.Event{Kind: sched.Arrive, Request: sched.Request{
 		ID: r.id, Function: f.Key, Model: r.model, Deadline: now.Add(d.cfg.Wait), SLO: r.left(now), OnTime: r.onTime(),
 	}})
@@ -65,8 +66,8 @@ func (d *Dispatcher) understood(f *Function, w Want) request {
 	return r
 }
 
-// settle takes an event in that r waits for and returns what became of it. It is
-// called with mu held and unlocks it.
+// settle takes an event in that r waits for and returns what became of it, which
+// may be the end of r. It is called with mu held and unlocks it.
 func (d *Dispatcher) settle(ctx context.Context, r request, now time.Time, e sched.Event) (Lease, error) {
 	out, settled := d.step(now, e, r.id)
 	if settled {
@@ -95,6 +96,7 @@ func (d *Dispatcher) settle(ctx context.Context, r request, now time.Time, e sch
 		err = ErrRetired
 	}
 	d.giveUp(r.id, result)
+	r.f.use.end(time.Now())
 	return Lease{request: r}, err
 }
 
@@ -104,6 +106,7 @@ func (d *Dispatcher) settled(r request, out outcome) (Lease, error) {
 		out.lease.request = r
 		return out.lease, nil
 	}
+	r.f.use.end(time.Now())
 	if late := (*TooLateError)(nil); errors.As(out.err, &late) {
 		late.SLO = r.slo
 	}

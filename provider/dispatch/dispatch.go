@@ -88,6 +88,7 @@ type Function struct {
 	Spec    function.Spec
 	Key     string // its name for the scheduler
 	runtime *runtime.Function
+	use     *use
 	// revisions are what nodes know it as, the present one first.
 	revisions []api.FunctionRef
 }

@@ -56,7 +56,7 @@ func (d *Dispatcher) understand(id runtime.ID, f *runtime.Function, known *Funct
 		}
 		spec.ID = id
 	}
-	return &Function{Spec: spec, Key: id.String(), runtime: f, revisions: Revisions(id, f)}
+	return &Function{Spec: spec, Key: id.String(), runtime: f, use: useOf(f, known, time.Now()), revisions: Revisions(id, f)}
 }
 
 // Revisions is what nodes know a function as, the present revision first.
@@ -107,6 +107,9 @@ func (d *Dispatcher) setReplicas(before, f *Function) {
 		d.step(now, sched.Event{Kind: sched.Removed, Function: f.Key}, 0)
 	}
 	d.forget(before)
+	if f.use.resting || f.runtime.Desired == 0 {
+		replicas = nil // they are about to leave
+	}
 	for id, address := range addresses {
 		d.addresses[id] = address
 	}

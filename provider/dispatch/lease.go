@@ -57,6 +57,7 @@ func (l *Lease) Done() {
 		return
 	}
 	d, now, a := l.d, time.Now(), l.answer
+	l.request.f.use.end(now)
 	a.Given, a.Model, a.Took = l.device, l.request.model, now.Sub(l.sent)
 	l.d = nil
 	d.mu.Lock()

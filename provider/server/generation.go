@@ -6,6 +6,7 @@ import (
 
 	"github.com/faas-gpu/faas-gpu/provider"
 	"github.com/faas-gpu/faas-gpu/provider/dispatch"
+	"github.com/faas-gpu/faas-gpu/provider/idle"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
 )
 
@@ -41,6 +42,11 @@ func (s *Server) newGeneration(rt runtime.Runtime) (*generation, error) {
 	g.cancel = cancel
 	g.running.Go(func() { g.dispatcher.Run(ctx) })
 	g.running.Go(func() { nodes.Run(ctx, rt, g.dispatcher) })
+	if l.WakeFromZero {
+		g.running.Go(func() {
+			idle.Run(ctx, idle.Config{Functions: g.dispatcher, Runtime: rt, After: l.ZeroAfter, Log: log})
+		})
+	}
 	return g, nil
 }
 
