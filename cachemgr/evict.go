@@ -15,8 +15,12 @@ import (
 // that. (Residues come late because with them a model leaves host memory, too.)
 // What head left behind on this device is part of its own need and stays.
 func (m *Manager) reclaim(d *device, short int64, head *slot, pressing bool) {
+	patient := !pressing && d.busy()
+	if patient && m.idleOn(d) < short {
+		return // nobody leaves in vain
+	}
 	short -= m.evict(d, short, (*slot).idle)
-	if short <= 0 || !pressing && d.busy() {
+	if short <= 0 || patient {
 		return
 	}
 	if n := m.evict(d, short, func(*slot) bool { return true }); n > 0 {
@@ -42,6 +46,21 @@ func (s *slot) idle() bool { return s.leases == 0 }
 // busy reports whether something goes on that ends, after which there may be room.
 func (d *device) busy() bool {
 	return d.running+d.turns.Len()+len(d.leaving) > 0 || d.ledger.loading > 0
+}
+
+// obtainable is how many bytes a load can have without those of models in use.
+func (m *Manager) obtainable(d *device) int64 {
+	return d.ledger.room() + m.leavingDevice(d) + m.idleOn(d)
+}
+
+// idleOn is how many bytes idle models would give back.
+func (m *Manager) idleOn(d *device) (n int64) {
+	for key := range d.order.Victims() {
+		if s := m.entries[key].slots[d.index]; !s.model.pinned && s.idle() {
+			n += s.held.Resident - s.held.Residual
+		}
+	}
+	return n
 }
 
 // evict drains models that are not pinned and may leave, in the order of the

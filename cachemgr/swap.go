@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/cachemgr/queue"
 )
 
 // This file brings models onto devices; evict.go takes them off. All of it runs
@@ -37,11 +38,32 @@ func (m *Manager) nextLoad(d *device) (head *slot, pressing bool) {
 	if d.claim != nil {
 		return d.claim, true
 	}
-	g, pressing := d.loads.Peek(m.clock(), d.link.heavy > 0)
+	now, spareHeavy := m.clock(), d.link.heavy > 0
+	g, pressing := d.loads.Peek(now, spareHeavy)
 	if g == nil {
 		return nil, false
 	}
-	return g.Owner.(*slot), pressing
+	head = g.Owner.(*slot)
+	if pressing || !d.busy() {
+		return head, pressing
+	}
+	have := m.obtainable(d)
+	if m.canLoad(head, have) {
+		return head, false
+	}
+	// It waits for models in use, and is in no hurry: who needs less goes by.
+	may := func(g *queue.Group) bool { return m.canLoad(g.Owner.(*slot), have) }
+	if g = d.loads.PeekAmong(now, spareHeavy, may); g != nil {
+		head = g.Owner.(*slot)
+	}
+	return head, false
+}
+
+// canLoad reports whether what a model waits for, if for anything, are not the bytes
+// of models in use. have is what is obtainable without these.
+func (m *Manager) canLoad(s *slot, have int64) bool {
+	return s.need() <= have || s.open() || s.dev.link.full(s, m.cfg.Transfers) ||
+		s.cost.Peak > s.dev.ledger.limit()-m.pinnedOn(s.dev, s)
 }
 
 // pumpDevice loads the models that wait for a device's bytes, in the order of the

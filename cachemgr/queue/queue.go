@@ -167,6 +167,32 @@ func (q *Queue) Peek(now time.Duration, spareHeavy bool) (g *Group, pressing boo
 	return r.group, pressing
 }
 
+// PeekAmong is Peek where only some of the groups may go on, and none presses. It
+// looks at all of them.
+func (q *Queue) PeekAmong(now time.Duration, spareHeavy bool, may func(*Group) bool) *Group {
+	q.keepUp(now)
+	var best *Request
+	for _, g := range q.groups {
+		if !g.open || !may(g) {
+			continue
+		}
+		if r := q.bestOf(now, g); best == nil || ahead(r, best, spareHeavy) {
+			best = r
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	return best.group
+}
+
+func ahead(a, b *Request, spareHeavy bool) bool {
+	if spareHeavy && a.group.heavy != b.group.heavy {
+		return b.group.heavy
+	}
+	return before(a, b)
+}
+
 // Next takes out the request whose turn it is; nil if no group is open.
 func (q *Queue) Next(now time.Duration) *Request {
 	r, _ := q.peek(now, false)

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -82,6 +83,20 @@ func (n *naive) peek(now time.Duration, spareHeavy bool) (best *waiter, pressing
 	return best, best != nil && best.rank.Press <= now
 }
 
+// peekAmong is peek of those that may, without regard to passes.
+func (n *naive) peekAmong(now time.Duration, spareHeavy bool, may func(*Group) bool) *Group {
+	some := naive{policy: n.policy, passes: math.MaxInt32}
+	for _, w := range n.waiting {
+		if may(w.group) {
+			some.waiting = append(some.waiting, w)
+		}
+	}
+	if best, _ := some.peek(now, spareHeavy); best != nil {
+		return best.group
+	}
+	return nil
+}
+
 // both is a queue beside the naive one, with what happens to them at random.
 type both struct {
 	*testing.T
@@ -137,6 +152,13 @@ func (b *both) compare() {
 		g, pressing := b.queue.Peek(b.now, spare)
 		if (g == nil) != (want == nil) || g != nil && (g != want.group || pressing != wantPressing) {
 			b.Fatalf("at %v, %d wait: group %v, pressing %v; want %+v, pressing %v", b.now, b.queue.Len(), g, pressing, want, wantPressing)
+		}
+	}
+	part := b.rng.IntN(3)
+	may := func(g *Group) bool { return g.Owner.(int)%3 != part }
+	for _, spare := range []bool{false, true} {
+		if got, want := b.queue.PeekAmong(b.now, spare, may), b.naive.peekAmong(b.now, spare, may); got != want {
+			b.Fatalf("at %v, spare %v: among some %+v, want %+v", b.now, spare, got, want)
 		}
 	}
 	if b.queue.Len() != len(b.inside) {
