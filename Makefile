@@ -17,6 +17,8 @@ export FAAS_GPU_WATCHDOG := $(BIN)/fwatchdog
 # The real gateway, with its assets beside it, for one test.
 export GATEWAY           := $(BUILD)/gateway/gateway
 export tools_path        := $(SHIMS):$(BIN)
+# For the test of the dashboard.
+export PROMETHEUS        := $(BUILD)/prometheus/prometheus
 # Says what was skipped and why, which go test keeps to itself.
 GOTESTSUM                := $(BIN)/gotestsum
 # A Python with Triton's client, for one test.
@@ -69,7 +71,7 @@ lint:
 	 [ -z "$$unformatted" ] || { echo "not formatted (gofmt -w):" $$unformatted >&2; exit 1; }
 	@echo "go vet"; go vet ./...
 
-unit: build deps $(NATIVE)/built $(TRITON_CLIENT) $(GATEWAY) $(GOTESTSUM)
+unit: build deps $(NATIVE)/built $(TRITON_CLIENT) $(GATEWAY) $(BUILD)/prometheus/tried $(GOTESTSUM)
 	@echo "go test -race"; $(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 5m ./...
 
 test-ui: build deps $(GATEWAY) ## Click through the OpenFaaS page with Chromium, which Debian's packages have; pictures in .build/artifacts
@@ -148,6 +150,9 @@ $(ONNXRUNTIME_LIB): stack/deps/onnxruntime.sh | check-tools
 
 $(ARM64_ONNXRUNTIME): stack/deps/onnxruntime.sh | check-tools
 	@echo "install ONNX Runtime for arm64"; ONNXRUNTIME_MACHINE=aarch64 sh stack/deps/onnxruntime.sh $(@D) && touch $@
+
+$(BUILD)/prometheus/tried: stack/deps/prometheus.sh
+	@echo "install Prometheus, for a test"; sh stack/deps/prometheus.sh $(@D) && touch $@
 
 $(GOTESTSUM): stack/tools/gotestsum/go.mod stack/tools/gotestsum/go.sum | check-tools
 	@mkdir -p $(@D) && cd stack/tools/gotestsum && CGO_ENABLED=0 go build -mod=mod -trimpath -o $@ gotest.tools/gotestsum

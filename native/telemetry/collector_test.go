@@ -9,7 +9,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/NVIDIA/go-nvml/pkg/nvml"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/faas-gpu/faas-gpu/internal/metricsdoc"
 )
 
 // still is a Source that answers once it is let.
@@ -71,6 +76,33 @@ nv_gpu_utilization{gpu_uuid="GPU-a"} 0.25
 nv_gpu_power_usage{gpu_uuid="GPU-a"} 123.4
 `
 	if err := testutil.CollectAndCompare(c, strings.NewReader(want), "faas_gpu_device_info", "nv_gpu_utilization", "nv_gpu_power_usage"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDocumented: docs/metrics.md has all series of a GPU.
+func TestDocumented(t *testing.T) {
+	all := gpu("GPU-a", false)
+	all.GetTotalEnergyConsumptionFunc = func() (uint64, nvml.Return) { return 1000, nvml.SUCCESS }
+	n, err := openNVML(driver(all), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := NewCollector(n, slog.New(slog.DiscardHandler))
+	defer c.Close()
+	registry := prometheus.NewRegistry()
+	if err := registry.Register(c); err != nil {
+		t.Fatal(err)
+	}
+	gathered, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	families := make(map[string]*dto.MetricFamily)
+	for _, f := range gathered {
+		families[f.GetName()] = f
+	}
+	if err := metricsdoc.Check("../../docs/metrics.md", "gpu", families); err != nil {
 		t.Error(err)
 	}
 }

@@ -31,7 +31,7 @@ func NewHost(root string) *Host {
 var (
 	cpuDesc         = prometheus.NewDesc("nv_cpu_utilization", "Part of the time that the processors computed, 0 to 1, since the scrape before.", nil, nil)
 	memoryTotalDesc = prometheus.NewDesc("nv_cpu_memory_total_bytes", "Memory of the machine.", nil, nil)
-	memoryUsedDesc  = prometheus.NewDesc("nv_cpu_memory_used_bytes", "Memory of the machine that nobody could have.", nil, nil)
+	memoryUsedDesc  = prometheus.NewDesc("nv_cpu_memory_used_bytes", "Memory of the machine in use, without what could be freed at once.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -94,7 +94,7 @@ func readTicks(root string) (t ticks, ok bool) {
 	return t, true
 }
 
-// memory is what the machine of these files has, and what of it is left for nobody,
+// memory is what the machine of these files has, and what of it cannot be had,
 // in bytes.
 func memory(root string) (total, used float64, ok bool) {
 	f, err := os.Open(filepath.Join(root, "proc/meminfo"))

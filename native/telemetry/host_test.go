@@ -26,7 +26,7 @@ func TestHost(t *testing.T) {
 	want := `# HELP nv_cpu_memory_total_bytes Memory of the machine.
 # TYPE nv_cpu_memory_total_bytes gauge
 nv_cpu_memory_total_bytes 4.156248064e+09
-# HELP nv_cpu_memory_used_bytes Memory of the machine that nobody could have.
+# HELP nv_cpu_memory_used_bytes Memory of the machine in use, without what could be freed at once.
 # TYPE nv_cpu_memory_used_bytes gauge
 nv_cpu_memory_used_bytes 2.048e+09
 # HELP nv_cpu_utilization Part of the time that the processors computed, 0 to 1, since the scrape before.

@@ -61,6 +61,16 @@ func (l *Lab) Token(name string) (string, error) {
 	return string(bytes.TrimSpace(token)), err
 }
 
+// ReplicaMetrics is where a function's replica tells Prometheus of itself.
+func (l *Lab) ReplicaMetrics(name string) (url string, err error) {
+	pids, err := l.PIDs(name)
+	if err != nil {
+		return "", err
+	}
+	environ := readEnviron(fmt.Sprintf("/proc/%d/environ", pids[0]))
+	return "http://127.0.0.1:" + environ["metrics_port"] + "/metrics", nil
+}
+
 // readEnviron is the environment of a process; it is empty if the process has
 // gone meanwhile.
 func readEnviron(file string) map[string]string {
