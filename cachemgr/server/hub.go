@@ -26,10 +26,11 @@ type hub struct {
 
 	mu         sync.Mutex
 	generation uint64
-	shown      snapshot     // as of generation
-	deltas     [kept][]byte // by generation modulo kept; leads to that generation
-	built      time.Time    // when shown was made
-	seen       position     // what shown was made from
+	shown      snapshot          // as of generation
+	deltas     [kept][]byte      // by generation modulo kept; leads to that generation
+	built      time.Time         // when shown was made
+	seen       position          // what shown was made from
+	known      map[string]naming // by digest, as of seen
 }
 
 // position says which states of the hub's two sources were seen.
@@ -51,8 +52,11 @@ func (h *hub) refresh() {
 	if h.generation > 0 && st.Generation == h.seen.manager && version == h.seen.catalog {
 		return
 	}
+	if h.known == nil || version != h.seen.catalog {
+		h.known = namings(h.catalog.all())
+	}
 	h.seen = position{manager: st.Generation, catalog: version, named: named}
-	next := newSnapshot(st, h.catalog.all())
+	next := newSnapshot(st, h.known, h.shown)
 	delta, changed := next.delta(h.shown)
 	if h.generation > 0 && !changed {
 		return

@@ -107,7 +107,11 @@ func TestWatchersSeeEveryChange(t *testing.T) {
 		synctest.Wait()
 		shown := h.now()
 		for i, w := range watchers {
-			if !reflect.DeepEqual(w.models, shown.models) || w.host != shown.host {
+			models := make(map[string]*api.ModelStatus, len(w.models))
+			for digest, m := range w.models {
+				models[digest] = &m
+			}
+			if !reflect.DeepEqual(models, shown.models) || w.host != shown.host {
 				t.Errorf("watcher %d has %+v, the node %+v", i, w.models, shown.models)
 			}
 			if w.full != 1 {
@@ -251,12 +255,12 @@ func TestDeltaLeadsToTheNextSnapshot(t *testing.T) {
 	old := newSnapshot(cachemgr.Status{
 		Devices: []api.DeviceStatus{{ID: "a"}, {ID: "b"}},
 		Models:  map[string]cachemgr.ModelState{"x": {}, "y": {Bytes: 1}, "z": {}},
-	}, nil)
+	}, nil, snapshot{})
 	next := newSnapshot(cachemgr.Status{
 		Devices: []api.DeviceStatus{{ID: "a"}, {ID: "b", Running: 1}},
 		Host:    api.PoolStatus{Used: 1},
 		Models:  map[string]cachemgr.ModelState{"x": {}, "y": {Bytes: 2}, "w": {}},
-	}, nil)
+	}, nil, old)
 	d, changed := next.delta(old)
 	if !changed || len(d.Devices) != 1 || d.Devices[0].ID != "b" || d.Host == nil || fmt.Sprint(d.Gone) != "[z]" ||
 		len(d.Models) != 2 || d.Models[0].Digest != "w" || d.Models[1].Bytes != 2 {
