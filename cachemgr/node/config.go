@@ -50,6 +50,7 @@ type Config struct {
 
 	StorePath  string // folder of the model files
 	StoreQuota int64  // bytes of model files
+	StoreEach  int64  // bytes of those of one function; 0: half of StoreQuota
 
 	DeviceBudget int64 // bytes on each device; 0: see defaultBudgets
 	HostBudget   int64 // bytes of staged models; 0: see defaultBudgets
@@ -95,10 +96,11 @@ func ReadConfig(s *env.Set) Config {
 		TokenPublicKey: s.String("token_public_key", "", "file of the key that the provider's tokens are checked with; needed for auth=token"),
 		StorePath:      s.String("store_path", "/var/lib/faas-gpu/store", "folder of the model files"),
 		StoreQuota:     s.Bytes("store_quota", 16<<30, "bytes of model files"),
+		StoreEach:      s.Bytes("store_function_quota", 0, "bytes of those of one function, all its models together; 0: half of store_quota"),
 		DeviceBudget:   s.Bytes("device_budget", 0, "bytes of models on each device; 0: 9/10 of it, 4/10 where it shares the host's memory"),
 		HostBudget:     s.Bytes("host_budget", 0, "bytes of models in host memory; 0: 4/10 of it"),
 		Concurrency:    s.Int("concurrency", 0, "requests that compute at once on a device; 0: as many as keep it busy"),
-		QueueDepth:     s.Int("queue_depth", 256, "requests that may wait (503 beyond)"),
+		QueueDepth:     s.Int("queue_depth", 256, "requests that may wait (503 beyond); of one function, half"),
 		QueuePolicy:    s.OneOf("queue_policy", PolicySLO, "who is served first: slo: who can still be in time and has least of it; rrc: functions by required request count; fifo: who came first", PolicySLO, PolicyRRC, PolicyFIFO),
 		Eviction:       s.OneOf("eviction_policy", EvictGDSF, "which model leaves a device first: gdsf: whose bytes save least time; torpor: who is swapped in behind computing or is elsewhere too; lru: who was not used for longest", EvictGDSF, EvictTorpor, EvictLRU),
 		NoPrefetch:     !s.Bool("prefetch", true, "bring models back before they are asked for, where that can be predicted"),

@@ -91,6 +91,7 @@ func (n *Node) start(ctx context.Context, c Config) (err error) {
 		Node: c.Name, Version: c.Version, Platform: c.platform(),
 		Limits: server.Limits{
 			Body: c.MaxBody, Output: c.MaxOutput, InFlight: c.MaxInFlight,
+			Requests: c.QueueDepth, StoreEach: cmp.Or(c.StoreEach, c.StoreQuota/2),
 			Shared: c.ShmQuota, SharedEach: c.ShmEach,
 			Run: c.RunTimeout, BodyTimeout: c.BodyTimeout, AllowPlans: c.AllowPlans, NoPlans: c.noPlans(),
 		},

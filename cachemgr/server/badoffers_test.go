@@ -199,3 +199,24 @@ func TestModelThatTheManagerRefuses(t *testing.T) {
 		t.Errorf("offer: %+v", a)
 	}
 }
+
+// TestQuotaOfOneFunction refuses the models that are too much, and takes the others.
+// A file under two names counts once, and each function for itself.
+func TestQuotaOfOneFunction(t *testing.T) {
+	i := newInstallation(t, newFakeManager(), openStore(t, t.TempDir()))
+	who := i.function(t, alice, time.Hour)
+	one, two := offerOf("m", "1"), offerOf("m", "2")
+	again := one
+	again.Name = "alias"
+	i.Server.limits.StoreEach = one.Size + two.Size - 1
+	a := offered(t, i, who, one, again, two)
+	if a[0].Need != api.NeedUpload || a[1].Need != api.NeedUpload || a[2].Need != "" || !strings.Contains(a[2].Error, "store_function_quota") {
+		t.Errorf("offered %+v", a)
+	}
+	if status, text := put(t, i, who, two.Digest, content("m", "2")); status != 503 {
+		t.Errorf("the upload of what was refused: %d %s", status, text)
+	}
+	if a := offered(t, i, i.function(t, bob, time.Hour), two); a[0].Need != api.NeedUpload {
+		t.Errorf("another function: %+v", a)
+	}
+}

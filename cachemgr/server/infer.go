@@ -63,7 +63,10 @@ func (c *call) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	defer func() { c.server.memory.give(c.entry.function, c.reserved) }()
+	if err := c.server.memory.begin(c.entry.function); err != nil {
+		return err
+	}
+	defer func() { c.server.memory.end(c.entry.function, c.reserved) }()
 	if err := c.reserve(c.server.requestRoom(r)); err != nil {
 		return err
 	}

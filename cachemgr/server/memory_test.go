@@ -49,10 +49,13 @@ func TestMemoryOfRequestsIsBounded(t *testing.T) {
 // One function's requests leave room for those of others, whatever they ask for.
 func TestMemoryOfRequestsIsShared(t *testing.T) {
 	const limit = 1 << 20
-	m := newMemory(limit)
+	m := newMemory(limit, 100)
 	name := func(n int) api.FunctionRef { return api.FunctionRef{Name: fmt.Sprint("f", n)} }
 	had := map[api.FunctionRef]int64{}
 	for n := range 4 { // each takes as much as it gets, in small and large pieces
+		if err := m.begin(name(n)); err != nil {
+			t.Fatal(err)
+		}
 		for piece := int64(limit); piece > 0; piece /= 2 {
 			for had[name(n)] > 0 && m.take(name(n), piece, 0) == nil {
 				had[name(n)] += piece
@@ -65,22 +68,62 @@ func TestMemoryOfRequestsIsShared(t *testing.T) {
 			t.Errorf("after %d greedy functions another gets %d bytes", n, had[name(n)])
 		}
 	}
-	if err := m.take(name(9), limit/64, 0); err != nil {
+	if err := errors.Join(m.begin(name(9)), m.take(name(9), limit/64, 0)); err != nil {
 		t.Errorf("after four greedy functions: %v", err)
 	}
-	m.give(name(9), limit/64)
+	m.end(name(9), limit/64)
 	for f, n := range had {
-		m.give(f, n)
+		m.end(f, n)
 	}
 	if m.taken() != 0 || len(m.byFunction) != 0 {
 		t.Errorf("%d bytes are taken at the end, by %v", m.taken(), m.byFunction)
 	}
 	// A request alone may have everything, in several steps.
+	if err := m.begin(name(1)); err != nil {
+		t.Fatal(err)
+	}
 	if err := errors.Join(m.take(name(1), limit-10, 0), m.take(name(1), 10, limit-10)); err != nil {
 		t.Error(err)
 	}
 	if m.take(name(2), 1, 0) == nil {
 		t.Error("more is given than there is")
+	}
+}
+
+// One function's requests leave places for those of others.
+func TestPlacesAreShared(t *testing.T) {
+	m := newMemory(1<<20, 64)
+	name := func(n int) api.FunctionRef { return api.FunctionRef{Name: fmt.Sprint("f", n)} }
+	var had [4]int
+	for n, least := range []int{32, 16, 8, 4} { // what each greedy one takes of what is left
+		for m.begin(name(n)) == nil {
+			had[n]++
+		}
+		if had[n] != least {
+			t.Errorf("greedy function %d has %d requests, want %d", n, had[n], least)
+		}
+	}
+	if err := m.begin(name(9)); err != nil {
+		t.Errorf("the first request of another function: %v", err)
+	}
+	m.end(name(9), 0)
+	m.end(name(0), 0)
+	if err := m.begin(name(0)); !errors.Is(err, errBusy) || !strings.Contains(err.Error(), "31 requests") {
+		t.Errorf("a greedy one once more: %v, want errBusy that says what it has", err)
+	}
+	had[0]--
+	for n, requests := range had {
+		for range requests {
+			m.end(name(n), 0)
+		}
+	}
+	if m.requests != 0 || len(m.byFunction) != 0 {
+		t.Errorf("at the end there are %d requests, of %v", m.requests, m.byFunction)
+	}
+	for range 1000 { // where callers have no names
+		if err := m.begin(api.FunctionRef{}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -32,9 +32,14 @@ func (s *Server) offer(w http.ResponseWriter, r *http.Request, c Caller) error {
 	answers := make([]api.Offered, len(request.Models))
 	var good []api.Offer
 	var to []*api.Offered // the answers to the good ones
+	room := newRoom(s.limits.StoreEach)
 	for i, o := range request.Models {
 		answers[i] = api.Offered{Name: o.Name, Version: o.Version, Digest: o.Digest}
-		if err := s.limits.acceptable(o); err != nil {
+		err := s.limits.acceptable(o)
+		if err == nil {
+			err = room.take(o)
+		}
+		if err != nil {
 			answers[i].Error = err.Error()
 			continue
 		}
@@ -44,6 +49,29 @@ func (s *Server) offer(w http.ResponseWriter, r *http.Request, c Caller) error {
 		return err
 	}
 	s.writeJSON(w, http.StatusOK, api.OfferResponse{Epoch: s.Epoch(), Models: answers})
+	return nil
+}
+
+// room is what a function's models may take of the store. Names of one file take
+// its bytes once.
+type room struct {
+	limit, used int64
+	counted     map[string]bool // by digest
+}
+
+func newRoom(limit int64) *room { return &room{limit: limit, counted: make(map[string]bool)} }
+
+// take counts the file of an offer that is acceptable.
+func (r *room) take(o api.Offer) error {
+	if r.counted[o.Digest] {
+		return nil
+	}
+	if o.Size > r.limit-r.used {
+		return fmt.Errorf("model %q: with its file of %d bytes the models of this function have more than the %d bytes that one function may have (store_function_quota)",
+			o.Name, o.Size, r.limit)
+	}
+	r.counted[o.Digest] = true
+	r.used += o.Size
 	return nil
 }
 
@@ -205,6 +233,9 @@ func (s *Server) references(w http.ResponseWriter, r *http.Request, _ Caller) er
 	dropped, err := s.store.SetReferences(r.Context(), refs)
 	for _, f := range dropped.Functions {
 		s.follow(f)
+	}
+	if sharing := s.sharing.Load(); sharing != nil {
+		sharing.EndGone()
 	}
 	if err != nil {
 		return err

@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"math"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,6 +41,8 @@ type Limits struct {
 	Body        int64         // bytes of a request for an inference; 32 MiB
 	Output      int64         // bytes of its outputs together; 256 MiB
 	InFlight    int64         // bytes of the bodies and outputs of all requests together, of one function half; 2 GiB
+	Requests    int           // under way, which functions share; of one function half; 512
+	StoreEach   int64         // bytes of the models of one function; no limit
 	Shared      int64         // bytes of memory that functions share with this process; 1 GiB
 	SharedEach  int64         // bytes of it of one function; 256 MiB
 	Run         time.Duration // from its arrival to its answer; 60 s
@@ -51,6 +55,8 @@ func (l Limits) withDefaults() Limits {
 	orDefault(&l.Body, 32<<20)
 	orDefault(&l.Output, 256<<20)
 	orDefault(&l.InFlight, 2<<30)
+	orDefault(&l.Requests, 512)
+	orDefault(&l.StoreEach, math.MaxInt64)
 	orDefault(&l.Shared, 1<<30)
 	orDefault(&l.SharedEach, 256<<20)
 	orDefault(&l.Run, 60*time.Second)
@@ -83,6 +89,7 @@ type Server struct {
 	codec   *oip.Codec
 	memory  *memory
 	regions *region.Pool
+	sharing atomic.Pointer[region.Server] // nil: no memory is shared
 	mux     *http.ServeMux
 
 	registry *prometheus.Registry
@@ -110,7 +117,7 @@ func New(c Config) (*Server, error) {
 	s.catalog = newCatalog(c.Store, c.Manager, s.limits.acceptable, c.Log)
 	s.hub = newHub(c.Node, epoch, c.Manager, s.catalog)
 	s.codec = oip.NewCodec(s.limits.Body)
-	s.memory = newMemory(s.limits.InFlight)
+	s.memory = newMemory(s.limits.InFlight, s.limits.Requests)
 	s.regions = region.NewPool(region.Config{
 		Total: s.limits.Shared, Each: s.limits.SharedEach, Pinner: c.Pinner, Log: c.Log,
 	})

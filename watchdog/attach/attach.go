@@ -48,6 +48,9 @@ type Options struct {
 	// Preload and Pin say for a model's name whether it is to be resident at once,
 	// and always.
 	Preload, Pin func(name string) bool
+	// Control passes on what loads and unloads models: whoever can invoke the
+	// function can then make all others wait for theirs.
+	Control bool
 	// Wait is the longest time that a request waits for the cache manager.
 	Wait     time.Duration
 	Log      *slog.Logger

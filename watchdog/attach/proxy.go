@@ -79,6 +79,9 @@ func (p *Proxy) check(path string) error {
 	if !ok || !isModelRoute(path, model, version) {
 		return &api.Error{Status: http.StatusNotFound, Message: "no such route: " + path}
 	}
+	if isControl(path) && !p.a.Control {
+		return &api.Error{Status: http.StatusForbidden, Message: "models are not loaded and unloaded from outside, unless the function is deployed with model_control=true"}
+	}
 	if !p.a.has(model, version) {
 		return p.a.unknown(model, version)
 	}
@@ -90,12 +93,17 @@ func (p *Proxy) check(path string) error {
 	return nil
 }
 
+// isControl reports whether a path is for loading or unloading a model.
+func isControl(path string) bool { return strings.HasPrefix(path, routeControl) }
+
+const routeControl = "/v2/repository/models/"
+
 // isModelRoute reports whether the cache manager has such a route: only then its
 // 404 says that it does not know the model.
 func isModelRoute(path, model, version string) bool {
 	switch {
-	case strings.HasPrefix(path, "/v2/repository/"):
-		verb := strings.TrimPrefix(path, "/v2/repository/models/"+model)
+	case isControl(path):
+		verb := strings.TrimPrefix(path, routeControl+model)
 		return verb == "/load" || verb == "/unload"
 	case version != "":
 		path = strings.TrimPrefix(path, "/v2/models/"+model+"/versions/"+version)
@@ -110,7 +118,7 @@ func isModelRoute(path, model, version string) bool {
 func modelOf(path string) (model, version string, ok bool) {
 	rest, ok := strings.CutPrefix(path, "/v2/models/")
 	if !ok {
-		if rest, ok = strings.CutPrefix(path, "/v2/repository/models/"); !ok {
+		if rest, ok = strings.CutPrefix(path, routeControl); !ok {
 			return "", "", false
 		}
 	}

@@ -79,6 +79,25 @@ func TestProxyPassesOnWithTheFunctionsToken(t *testing.T) {
 	}
 }
 
+// TestProxyControl lets a function have its models loaded and unloaded from outside
+// only if it is deployed so, and only its own.
+func TestProxyControl(t *testing.T) {
+	s := fakecache.Start(t, socket(t))
+	f, url := proxyTo(t, s.Socket, time.Minute)
+	f.awaitReady(t, "")
+	const route = "/v2/repository/models/"
+	if resp, body := send(t, "POST", url+route+"digits/unload", ""); resp.StatusCode != 403 || !strings.Contains(body, "model_control=true") {
+		t.Errorf("unless it was allowed: %d %s", resp.StatusCode, body)
+	}
+	f.Control = true
+	// The fake has no such route: its 404 of an own model becomes "later".
+	for path, want := range map[string]int{"digits/unload": 503, "digits/load": 503, "foreign/unload": 404, "digits/erase": 404} {
+		if resp, body := send(t, "POST", url+route+path, ""); resp.StatusCode != want {
+			t.Errorf("%s: %d, want %d: %s", path, resp.StatusCode, want, body)
+		}
+	}
+}
+
 func TestProxyReachesOwnModelsOnly(t *testing.T) {
 	s := fakecache.Start(t, socket(t))
 	f, url := proxyTo(t, s.Socket, time.Minute)
@@ -95,7 +114,8 @@ func TestProxyReachesOwnModelsOnly(t *testing.T) {
 		"/v2/models/digits/%2e%2e/..":             400,
 		"/v2/models/digits%2F..%2F..%2Ffaas-gpu":  400,
 		"/v2/models/digits/../../faas-gpu/status": 400,
-		"/v2/repository/models/foreign/unload":    404,
+		"/v2/repository/models/foreign/unload":    403,
+		"/v2/repository/models/digits/unload":     403,
 		"/v2//faas-gpu/status":                    404,
 		"/v2/health/../faas-gpu/status":           400,
 		"/v2/models/digits%2Fready":               200, // it is sent as it was understood

@@ -79,6 +79,7 @@ type Config struct {
 
 	ModelsPath     string
 	Preload, Pin   Selection
+	ModelControl   bool
 	CacheSocket    string
 	CacheMode      string
 	CacheBinary    string
@@ -179,6 +180,7 @@ func declareModels(s *env.Set, c *Config) {
 	c.ModelsPath = s.String("models_path", "models", "folder of the models: NAME/VERSION/model.onnx")
 	c.Preload = parseSelection(s.String("preload", "", "models to make resident at start: all, or names with commas between"))
 	c.Pin = parseSelection(s.String("pin", "", "models that are never evicted: all, or names with commas between"))
+	c.ModelControl = s.Bool("model_control", false, "let whoever can invoke the function load and unload its models at /v2/repository/models; others wait longer for theirs then")
 	c.CacheSocket = s.String("cachemgr_socket", "/run/faas-gpu/oip.sock", "Unix socket of the node's cache manager")
 	c.CacheMode = s.OneOf("cachemgr_mode", ModeAttach, "attach to the node's cache manager, or start one as a child for this function alone", ModeAttach, ModeChild)
 	c.CacheBinary = s.String("cachemgr_binary", "cachemgrd", "program that cachemgr_mode=child starts")

@@ -58,7 +58,7 @@ func (w *watchdog) startModels(ctx context.Context, registry prometheus.Register
 		Limit: w.SharedMemory, Log: w.out.log,
 	})
 	m.Attachment = attach.New(attach.Options{
-		Client: m.shared, Models: folder, Preload: w.Preload.Has, Pin: w.Pin.Has,
+		Client: m.shared, Models: folder, Preload: w.Preload.Has, Pin: w.Pin.Has, Control: w.ModelControl,
 		Wait: w.CacheWait, Log: w.out.log, Registry: registry,
 	})
 	m.Proxy = attach.NewProxy(m.Attachment, w.CacheSocket, token)
