@@ -15,6 +15,7 @@ type Caller struct {
 	Function api.FunctionRef // of an owner
 	Provider bool            // it may use the provider's routes
 	Minted   time.Time       // when its token was made: the function existed then
+	Expires  time.Time       // when that ends; zero: never
 }
 
 // Auth says who calls, from the value of the header Authorization, "" if there
@@ -50,6 +51,7 @@ func (t Tokens) Caller(authorization string) (Caller, error) {
 		Function: id.Function,
 		Provider: id.Role == token.RoleProvider,
 		Minted:   id.Minted,
+		Expires:  id.Expires,
 	}, nil
 }
 

@@ -89,8 +89,8 @@ func (c *call) attachOutputs(picked []int) error {
 	return nil
 }
 
-// owner is the function that a token is of: who may share memory.
-func (s *Server) owner(token string) (api.FunctionRef, error) {
+// owner says whose a token is, if that may share memory.
+func (s *Server) owner(token string) (region.Owner, error) {
 	authorization := ""
 	if token != "" {
 		authorization = "Bearer " + token
@@ -99,20 +99,26 @@ func (s *Server) owner(token string) (api.FunctionRef, error) {
 	if err == nil && !c.Owner {
 		err = errors.New("shared memory is for functions, and this token is of the provider")
 	}
-	return c.Function, err
+	return region.Owner{Function: c.Function, Minted: c.Minted, Expires: c.Expires}, err
 }
+
+// goneOwner reports whether the function has ceased to exist.
+func (s *Server) goneOwner(o region.Owner) bool { return s.store.Gone(o.Function, o.Minted) }
 
 // sharedPatience is how long a client of the socket for shared memory may take to
 // say who it is.
 const sharedPatience = 10 * time.Second
 
 // SharedMemoryServer serves the socket where functions hand over memory; admit
-// says whether there may be one more connection, left that it has ended.
+// says whether there may be one more connection, left that it has ended. There is
+// one: the last.
 func (s *Server) SharedMemoryServer(admit func(net.Conn) bool, left func(net.Conn)) *region.Server {
-	return &region.Server{
+	server := &region.Server{
 		Pool: s.regions, Epoch: s.Epoch(), Log: s.log, Patience: sharedPatience,
-		Owner: s.owner, Admit: admit, Left: left,
+		Owner: s.owner, Gone: s.goneOwner, Admit: admit, Left: left,
 	}
+	s.sharing.Store(server)
+	return server
 }
 
 // Regions is the memory that functions share with this server.

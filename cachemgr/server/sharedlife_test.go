@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
@@ -55,6 +56,37 @@ func TestRegionThatEndsDuringARun(t *testing.T) {
 		t.Errorf("answer is %s, output %v", got, floats(mem.Data[64:80]))
 	}
 	waitFor(t, func() bool { _, bytes := s.regions.Usage(); return bytes == 0 })
+}
+
+// What the provider's references do not name any more shares no memory.
+func TestReferencesEndSharedMemory(t *testing.T) {
+	s, h := newServer(t, newFakeManager(), Limits{})
+	alice := Caller{Owner: true, Provider: true, Function: api.FunctionRef{Name: "alice", Namespace: "ns", UID: "1"}, Minted: time.Now()}
+	s.auth = authFunc(func(string) (Caller, error) { return alice, nil })
+	conn := connect(t, s)
+	mem, err := shm.New(4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mem.Close()
+	if _, err := conn.Register(mem); err != nil {
+		t.Fatal(err)
+	}
+	set := func(generation int, functions string) {
+		body := fmt.Sprintf(`{"generation":%d,"at":%q,"functions":[%s]}`, generation, time.Now().Add(time.Second).Format(time.RFC3339Nano), functions)
+		if resp, body := send(t, "PUT", h.URL+api.RouteReferences, body); resp.StatusCode != 200 {
+			t.Fatalf("%d %s", resp.StatusCode, body)
+		}
+	}
+	set(1, `{"name":"alice","namespace":"ns","uid":"1"}`)
+	if _, err := conn.Register(mem); err != nil {
+		t.Errorf("of a function that is there: %v", err)
+	}
+	set(2, "")
+	waitFor(t, func() bool { n, bytes := s.regions.Usage(); return n == 0 && bytes == 0 })
+	if _, err := conn.Register(mem); !errors.Is(err, api.ErrUnreachable) {
+		t.Errorf("of one that is not: %v", err)
+	}
 }
 
 // connect serves a socket for shared memory and connects to it.
@@ -125,7 +157,7 @@ func TestOwnersOfSharedMemory(t *testing.T) {
 			return c.caller, c.err
 		})
 		f, err := s.owner(token)
-		if c.says == "" && (err != nil || f != alice) || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+		if c.says == "" && (err != nil || f.Function != alice) || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
 			t.Errorf("token %q is of %v, %v", token, f, err)
 		}
 	}

@@ -38,6 +38,14 @@ func (r *reference) gone(f api.FunctionRef, minted time.Time) bool {
 	return !r.At.IsZero() && !r.exists[f] && !minted.After(r.At)
 }
 
+// Gone reports whether a function had ceased to exist when the references were read,
+// though it has a token that was minted at a time.
+func (s *Store) Gone(f api.FunctionRef, minted time.Time) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.refs.gone(f, minted)
+}
+
 func (s *Store) readReferences() error {
 	var r reference
 	ok, err := s.readJSON(s.path("references.json"), &r, func() error { return nil })

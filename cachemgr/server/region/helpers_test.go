@@ -23,8 +23,10 @@ func function(name string) api.FunctionRef { return api.FunctionRef{Name: name, 
 type site struct {
 	*testing.T
 	*Server
-	socket string
-	refuse atomic.Bool // connections
+	socket  string
+	refuse  atomic.Bool  // connections
+	expires atomic.Int64 // of tokens, nanoseconds; 0: never
+	gone    atomic.Pointer[string]
 }
 
 func serve(t *testing.T, c Config, patience time.Duration) *site {
@@ -33,11 +35,19 @@ func serve(t *testing.T, c Config, patience time.Duration) *site {
 	s := &site{T: t, socket: filepath.Join(t.TempDir(), "shm.sock")}
 	s.Server = &Server{
 		Pool: NewPool(c), Epoch: "e", Log: c.Log, Patience: patience,
-		Owner: func(token string) (api.FunctionRef, error) {
+		Owner: func(token string) (Owner, error) {
 			if token == "" {
-				return api.FunctionRef{}, errors.New("no token")
+				return Owner{}, errors.New("no token")
 			}
-			return function(token), nil
+			o := Owner{Function: function(token)}
+			if at := s.expires.Load(); at != 0 {
+				o.Expires = time.Unix(0, at)
+			}
+			return o, nil
+		},
+		Gone: func(o Owner) bool {
+			gone := s.gone.Load()
+			return gone != nil && *gone == o.Function.Name
 		},
 		Admit: func(net.Conn) bool { return !s.refuse.Load() },
 		Left:  func(net.Conn) {},

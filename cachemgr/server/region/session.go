@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/shm"
 )
 
@@ -24,8 +23,11 @@ const maxRights = 2 << 10
 type session struct {
 	server  *Server
 	conn    *net.UnixConn
-	owner   api.FunctionRef
 	regions map[string]*Region
+
+	// Written once, by the session itself under server.mu.
+	owner   Owner
+	greeted bool
 }
 
 // run answers until the client leaves or breaks the protocol.
@@ -36,10 +38,13 @@ func (s *session) run() error {
 	}
 	packet := make([]byte, shm.MaxMessage+1)
 	rights := make([]byte, maxRights)
-	for greeted := false; ; {
-		reply, err := s.next(packet, rights, &greeted)
+	for {
+		reply, err := s.next(packet, rights)
 		if errors.Is(err, io.EOF) {
 			return nil
+		}
+		if s.greeted && errors.Is(err, os.ErrDeadlineExceeded) {
+			return errExpired
 		}
 		if err != nil {
 			reply = shm.Reply{Error: err.Error(), Status: httpStatus(err)}
@@ -59,8 +64,11 @@ var errOrder = fmt.Errorf("%w: hello comes first, once", shm.ErrMalformed)
 // errToken: hello had no good token.
 var errToken = errors.New("unauthorized")
 
+// errExpired: the token has; the client comes again with its next one.
+var errExpired = errors.New("its token has expired")
+
 // next receives one request and does what it asks for.
-func (s *session) next(packet, rights []byte, greeted *bool) (shm.Reply, error) {
+func (s *session) next(packet, rights []byte) (shm.Reply, error) {
 	r, fd, err := s.receive(packet, rights)
 	if err != nil {
 		return shm.Reply{}, err
@@ -68,18 +76,14 @@ func (s *session) next(packet, rights []byte, greeted *bool) (shm.Reply, error) 
 	if fd >= 0 {
 		defer unix.Close(fd)
 	}
-	if (r.Op == shm.OpHello) == *greeted {
+	if (r.Op == shm.OpHello) == s.greeted {
 		return shm.Reply{}, errOrder
 	}
 	switch r.Op {
 	case shm.OpHello:
-		if s.owner, err = s.server.Owner(r.Token); err != nil {
-			return shm.Reply{}, fmt.Errorf("%w: %w", errToken, err)
-		}
-		*greeted = true
-		return shm.Reply{Epoch: s.server.Epoch}, s.conn.SetReadDeadline(time.Time{})
+		return shm.Reply{Epoch: s.server.Epoch}, s.server.greet(s, r.Token)
 	case shm.OpRegister:
-		region, err := s.server.Pool.Add(s.owner, fd)
+		region, err := s.server.Pool.Add(s.owner.Function, fd)
 		if err != nil {
 			return shm.Reply{}, err
 		}
