@@ -21,6 +21,8 @@
 #   swaps      a thousand models behind a quarter of their bytes, in random order
 #   models     the same without the swaps
 #   baselines  deserializing at each miss; a process for each model
+#   replay     workloads through provider and functions, on the first GPU
+#   replay2    the same on all GPUs of the host
 #   summary    all of it in one object
 #
 # Each phase takes at most eight minutes and can be run again by itself after setup
@@ -44,12 +46,12 @@ limit=480                                  # seconds of a phase
 if [ -n "$double" ]; then
 	build=${GPU_BUILD:-.build/native}
 	library=$build/libgpushim_double.so
-	models=24 heavy=8 requests=200 swaps=1000 baseline_requests=100 processes=4
+	models=24 heavy=8 requests=200 swaps=1000 baseline_requests=100 processes=4 replay_length=2s
 else
 	build=$work/build
 	library=$build/libgpushim.so
 	export LD_LIBRARY_PATH="$work/tensorrt/lib"
-	models=${GPU_MODELS:-1000} heavy=24 requests=2000 swaps=${GPU_SWAPS:-100000} baseline_requests=2000 processes=32
+	models=${GPU_MODELS:-1000} heavy=24 requests=2000 swaps=${GPU_SWAPS:-100000} baseline_requests=2000 processes=32 replay_length=${GPU_REPLAY_LENGTH:-8s}
 fi
 
 fail() {
@@ -178,6 +180,24 @@ phase_models() { bench models -name mix -plans "$ram/many" -swaps 0; }
 phase_swaps() { bench models -name mix -plans "$ram/many" -swaps "$swaps"; }
 phase_baselines() { bench baselines -name mix -plans "$ram/many" -requests "$baseline_requests" -processes "$processes"; }
 
+phase_replay() { CUDA_VISIBLE_DEVICES=0 replay one-gpu; }
+phase_replay2() { replay all-gpus; }
+
+replay() { # replay NAME
+	rm -rf "$ram/replay"
+	mkdir -p "$ram/replay"
+	find "$ram/resnet50" -name '*.plan' | sort >"$work/light.txt"
+	find "$ram/vgg16" -name '*.plan' | sort >"$work/heavy.txt"
+	number=1000
+	for plan in $(paste -d '\n' "$work/light.txt" "$work/heavy.txt"); do
+		number=$((number + 1))
+		ln "$plan" "$ram/replay/$number.plan"
+	done
+	"$bin/bench" replay -plans "$ram/replay" -library "$(realpath "$library")" -onnxruntime "$bin/libonnxruntime.so" -cachemgrd "$bin/cachemgrd" \
+		-dir "$ram" -functions "$((number - 1000))" -share 0.5 -length "$replay_length" -out "$results/raw.jsonl" \
+		-cdf "$results/replay-$1-cdf.json" -saveprofile "$results/replay-$1-profile.json"
+}
+
 phase_summary() {
 	"$bin/bench" gpu summary -plans "$results" >"$work/summary.txt"
 	tail -n 1 "$work/summary.txt" | tee "$results/summary.json"
@@ -203,6 +223,6 @@ run() {
 
 case ${1:-} in
 run) shift && mkdir -p "$work" && run "$@" ;;
-pack | collect | setup | build | suite | shim | socket | startup | changeover | models | swaps | baselines | summary) "phase_$1" ;;
+pack | collect | setup | build | suite | shim | socket | startup | changeover | models | swaps | baselines | replay | replay2 | summary) "phase_$1" ;;
 *) fail "usage: gpu.sh pack | collect | run PHASE..., see the head of this file" ;;
 esac

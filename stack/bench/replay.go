@@ -142,10 +142,10 @@ type replayBench struct {
 	cluster  *lab.Cluster
 	subjects []*replaySubject
 	devices  int
-	budget   int64 // of a device
-	profile  sim.Profile
-	spare    map[locality.Policy]int // credits of each policy
-	rate     float64                 // requests a minute
+	budget   int64                // of a device
+	idle     map[string]*measures // by kind, with nothing else going on
+	profile  sim.Profile          // measured under load, before the workloads
+	rate     float64              // requests a minute
 }
 
 func (r *replayBench) run(ctx context.Context) (any, error) {
@@ -203,7 +203,7 @@ func (r *replayBench) figures(cells []*cell) map[string]any {
 		"nodes": r.nodes, "devices": r.devices, "functions": r.functions, "share": to2(r.share), "seeds": r.seeds,
 		"shape": r.generator.Shape, "gaps": r.generator.Gaps, "skew": r.generator.Skew,
 		"seconds": to1(r.generator.Length.Seconds()), "per_minute": to1(r.rate), "traced": r.trace != nil,
-		"models": r.profile.Models, "way_ms": to4(r.profile.WayMS), "credits": r.spare,
+		"models": r.profile.Models, "way_ms": to4(r.profile.WayMS),
 	}
 	wrong, failed := 0, 0
 	policies := map[string]any{}
@@ -219,8 +219,8 @@ func (r *replayBench) figures(cells []*cell) map[string]any {
 	if lb, ok := policies[string(locality.LB)].(map[string]any); ok {
 		figures["lb_utilisation"] = lb["busy"]
 	}
-	errs := simErrors(r.seeds, cells)
-	figures["sim_error"], figures["sim_error_p99"] = meanOf(errs.mean), meanOf(errs.p99)
+	figures["sim_error"], figures["sim_error_p99"] = simErrors(r.seeds, cells, func(c *cell) sim.Result { return c.simulated })
+	figures["sim_error_ahead"], figures["sim_error_ahead_p99"] = simErrors(r.seeds, cells, func(c *cell) sim.Result { return c.predicted })
 	return figures
 }
 

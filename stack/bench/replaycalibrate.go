@@ -26,14 +26,25 @@ var training = map[locality.Policy]uint64{locality.LB: 1, locality.Swap: 2}
 // going on, and under load; and with that the rate of the workloads.
 func (r *replayBench) calibrate(ctx context.Context) error {
 	fmt.Println("measure the models")
-	idle := map[string]*measures{}
-	if err := r.measureIdle(ctx, idle); err != nil {
+	r.idle = map[string]*measures{}
+	if err := r.measureIdle(ctx, r.idle); err != nil {
 		return err
 	}
-	r.profile = r.profileOf(idle)
-	if err := r.setRate(ctx); err != nil {
-		return err
+	r.profile = r.profileOf(r.idle)
+	// What costs are under load says which load it should be.
+	for range 2 {
+		if err := r.setRate(ctx); err != nil {
+			return err
+		}
+		if err := r.train(ctx); err != nil {
+			return err
+		}
 	}
+	return r.setRate(ctx)
+}
+
+// train measures the models under a load of the present rate.
+func (r *replayBench) train(ctx context.Context) error {
 	loaded := map[string]*measures{}
 	for _, p := range []locality.Policy{locality.LB, locality.Swap} {
 		w, err := r.workload(training[p])
@@ -41,31 +52,27 @@ func (r *replayBench) calibrate(ctx context.Context) error {
 			return err
 		}
 		fmt.Printf("measure them under load: %s, %.0f requests a minute\n", p, r.rate)
-		if err := r.use(ctx, p); err != nil {
+		c, err := r.cell(ctx, p, training[p], w)
+		if err != nil {
 			return err
 		}
-		if err := r.warm(ctx); err != nil {
-			return err
-		}
-		for i, a := range r.send(ctx, w) {
-			if a.err == nil {
-				loaded[r.kind(w.Requests[i].Function)] = loaded[r.kind(w.Requests[i].Function)].add(a)
-			}
-		}
-	}
-	for kind, m := range loaded {
-		m.way, m.ways = idle[kind].way, idle[kind].ways
-	}
-	for kind, m := range idle {
-		if l := loaded[kind]; l == nil || l.computes == 0 || l.swaps == 0 {
-			loaded[kind] = m
-		}
+		addAll(loaded, c.costs)
 	}
 	r.profile = r.profileOf(loaded)
-	return r.setRate(ctx)
+	return nil
 }
 
-func (r *replayBench) kind(function int) string { return r.subjects[function%len(r.subjects)].kind }
+// addAll adds what was measured of each kind to sums.
+func addAll(sums, more map[string]*measures) {
+	for kind, m := range more {
+		if sums[kind] == nil {
+			sums[kind] = &measures{}
+		}
+		s := sums[kind]
+		s.compute, s.computes = s.compute+m.compute, s.computes+m.computes
+		s.swap, s.swaps = s.swap+m.swap, s.swaps+m.swaps
+	}
+}
 
 // add takes an answer in; a nil receiver is the first.
 func (m *measures) add(a answer) *measures {
@@ -123,35 +130,38 @@ func (r *replayBench) measureIdle(ctx context.Context, found map[string]*measure
 	return nil
 }
 
-// profileOf is what the simulator is told.
+// profileOf is what the simulator is told. What was not measured under load is as
+// with nothing else going on.
 func (r *replayBench) profileOf(found map[string]*measures) sim.Profile {
 	p := sim.Profile{
 		Name:   "measured",
 		About:  "Measured by `bench replay` under load, in the same run as the figures that it is compared with.",
 		Groups: []sim.Group{{Nodes: r.nodes, Devices: r.devices / r.nodes, Class: "measured", BudgetMB: r.budget >> 20, DevicesPerLink: 1}},
 	}
-	var way, ways, compute, computes float64
+	var way, ways float64
 	for _, s := range r.subjects {
-		m := found[s.kind]
+		m, idle := found[s.kind], r.idle[s.kind]
+		if m == nil || m.computes == 0 || m.swaps == 0 {
+			m = idle
+		}
 		p.Models = append(p.Models, sim.Model{Name: s.name, MB: mib(s.bytes), Costs: []sim.Cost{{
 			Class: "measured", Swap: per(m.swap, m.swaps), Compute: max(1e-3, per(m.compute, m.computes)),
 		}}})
-		way, ways = way+inMillis(m.way), ways+float64(m.ways)
-		compute, computes = compute+inMillis(m.compute), computes+float64(m.computes)
+		way, ways = way+inMillis(idle.way), ways+float64(idle.ways)
 	}
 	p.WayMS = to4(way / ways)
-	r.spare = map[locality.Policy]int{}
-	for _, policy := range r.policies {
-		r.spare[policy] = r.creditsOf(policy, compute/computes, p.WayMS)
-	}
 	return p
 }
 
 // creditsOf is what provider/fleet gives a device: requests that keep it busy, and
 // one more with swap.
-func (r *replayBench) creditsOf(p locality.Policy, compute, way float64) int {
+func (r *replayBench) creditsOf(p locality.Policy, costs sim.Profile) int {
 	if r.credits > 0 {
 		return r.credits
+	}
+	compute, way := 0.0, costs.WayMS
+	for _, m := range costs.Models {
+		compute += m.Costs[0].Compute / float64(len(costs.Models))
 	}
 	busy := max(1, int(math.Ceil((way+compute)/compute-0.5)))
 	if p == locality.Swap {
@@ -172,7 +182,7 @@ func (r *replayBench) setRate(ctx context.Context) error {
 	g.Functions, g.Length = r.functions, 5*time.Minute
 	c := r.profile.Models[0].Costs[0]
 	g.PerMinute = 60e3 * float64(r.devices) / (c.Swap + c.Compute)
-	b := &simOptions{profile: r.profile, seeds: []uint64{1}, eviction: "gdsf", staged: true}
+	b := &simOptions{profile: r.profile, seeds: []uint64{1}, eviction: "gdsf", queue: "slo", staged: true}
 	rate, err := b.rateFor(ctx, g, r.busy)
 	r.rate = rate
 	return err

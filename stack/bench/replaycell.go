@@ -26,9 +26,11 @@ type cell struct {
 	wrong     int // outputs
 	failed    int // requests without an answer, or one that is no output
 	reason    string
-	late      float64 // ms that requests were sent late at the 99th percentile
-	busy      float64 // share of the devices' time that answers say was computing or swapping
-	simulated sim.Result
+	late      float64              // ms that requests were sent late at the 99th percentile
+	busy      float64              // share of the devices' time that answers say was computing or swapping
+	costs     map[string]*measures // of each kind of models
+	predicted sim.Result           // with what was measured before
+	simulated sim.Result           // with what was measured meanwhile
 }
 
 func (c *cell) mean() float64 { return average1(c.latencies) }
@@ -52,10 +54,15 @@ func (r *replayBench) cell(ctx context.Context, policy locality.Policy, seed uin
 	if err := r.warm(ctx); err != nil {
 		return nil, err
 	}
-	c := &cell{policy: policy, seed: seed, workload: w, outcomes: map[string]int{}}
+	c := &cell{policy: policy, seed: seed, workload: w, outcomes: map[string]int{}, costs: map[string]*measures{}}
 	answers := r.send(ctx, w)
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	for i, a := range answers {
+		if s := r.subjects[w.Requests[i].Function]; a.err == nil {
+			c.costs[s.kind] = c.costs[s.kind].add(a)
+		}
 	}
 	c.count(answers, r.devices)
 	return c, nil

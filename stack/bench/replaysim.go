@@ -9,38 +9,51 @@ import (
 	"github.com/faas-gpu/faas-gpu/stack/sim"
 )
 
-// simulate lets the simulator have the same workloads.
+// simulate lets the simulator have the same workloads: with what was measured
+// before them, which is a prediction, and with what was measured during the
+// workloads of the same seed, under all policies. The difference between both is how
+// much the machine has changed meanwhile.
 func (r *replayBench) simulate(ctx context.Context, cells []*cell) error {
+	during := map[uint64]map[string]*measures{}
+	for _, c := range cells {
+		if during[c.seed] == nil {
+			during[c.seed] = map[string]*measures{}
+		}
+		addAll(during[c.seed], c.costs)
+	}
 	for _, c := range cells {
 		var err error
-		c.simulated, err = sim.Run(ctx, sim.Config{
-			Profile: r.profile, Workload: c.workload, Policy: c.policy, Credits: r.spare[c.policy], Eviction: newOrder("gdsf"), Staged: true,
-		})
-		if err != nil {
+		if c.predicted, err = r.simulated(ctx, c, r.profile); err != nil {
+			return err
+		}
+		if c.simulated, err = r.simulated(ctx, c, r.profileOf(during[c.seed])); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// relative are the simulator's relative errors, one for each seed: the mean over
-// all policies.
-type relative struct{ mean, p99 []float64 }
+func (r *replayBench) simulated(ctx context.Context, c *cell, p sim.Profile) (sim.Result, error) {
+	return sim.Run(ctx, sim.Config{
+		Profile: p, Workload: c.workload, Policy: c.policy, Credits: r.creditsOf(c.policy, p), Eviction: newOrder("gdsf"), Staged: true,
+	})
+}
 
-func simErrors(seeds []uint64, cells []*cell) relative {
-	var out relative
+// simErrors are the simulator's relative errors of means and of p99: of each seed
+// the mean over all policies, of these the mean and its interval.
+func simErrors(seeds []uint64, cells []*cell, of func(*cell) sim.Result) (mean, p99 meanInterval) {
+	var means, p99s []float64
 	for _, seed := range seeds {
-		mean, p99, n := 0.0, 0.0, 0.0
+		var errs, tails []float64
 		for _, c := range cells {
 			if c.seed == seed {
-				mean += math.Abs(c.simulated.MeanMS/c.mean() - 1)
-				p99 += math.Abs(c.simulated.P99MS/c.p99() - 1)
-				n++
+				errs = append(errs, math.Abs(of(c).MeanMS/c.mean()-1))
+				tails = append(tails, math.Abs(of(c).P99MS/c.p99()-1))
 			}
 		}
-		out.mean, out.p99 = append(out.mean, mean/n), append(out.p99, p99/n)
+		means, p99s = append(means, average1(errs)), append(p99s, average1(tails))
 	}
-	return out
+	return meanOf(means), meanOf(p99s)
 }
 
 // meanInterval is a mean with its 95 % confidence interval.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/policy"
+	"github.com/faas-gpu/faas-gpu/cachemgr/queue"
 	"github.com/faas-gpu/faas-gpu/provider/sched/locality"
 	"github.com/faas-gpu/faas-gpu/stack/sim"
 )
@@ -25,7 +26,7 @@ func simBench(ctx context.Context, args []string) (any, error) {
 	figures := map[string]any{
 		"benchmark": "sim", "simulated": true, "go": runtime.Version(), "profile": b.profile.Name, "seeds": b.seeds,
 		"shape": b.generator.Shape, "gaps": b.generator.Gaps, "skew": b.generator.Skew, "minutes": b.generator.Length.Minutes(),
-		"per_minute": b.generator.PerMinute, "per_function": b.perFunction, "eviction": b.eviction, "staged": b.staged,
+		"per_minute": b.generator.PerMinute, "per_function": b.perFunction, "eviction": b.eviction, "queue": b.queue, "peers": b.peers, "staged": b.staged,
 	}
 	for _, functions := range b.functions {
 		name := fmt.Sprintf("functions_%d", functions)
@@ -59,6 +60,8 @@ type simOptions struct {
 	functions   []int
 	variants    []variant
 	eviction    string
+	queue       string // order of what waits on a node
+	peers       string // see above
 	limit       int
 	lag         time.Duration
 	staged      bool
@@ -67,12 +70,24 @@ type simOptions struct {
 	sustain     bool
 }
 
-// variant of a policy: "swap", or "swap:1" with that many credits.
+// variant of a policy: "swap", or "swap:1" with that many credits; or "torpor-rrc",
+// which is Torpor's way to choose devices, evict and copy, with that order of its
+// queue.
 type variant struct {
 	name    string
 	policy  locality.Policy
 	credits int
+	torpor  string // order of its queue, "" for none
 }
+
+const torporPrefix = "torpor-"
+
+// Who copies models from device to device.
+const (
+	peersTorpor = "torpor"
+	peersAll    = "all"
+	peersNone   = "none"
+)
 
 func newSimBench(args []string) (*simOptions, error) {
 	flags := flag.NewFlagSet("sim", flag.ContinueOnError)
@@ -80,7 +95,7 @@ func newSimBench(args []string) (*simOptions, error) {
 	profile := flags.String("profile", "lalb", fmt.Sprintf("one of %v, or a JSON file", sim.Names()))
 	trace := flags.String("trace", "", "CSV file of function,milliseconds instead of a generated workload")
 	functions := flags.String("workingset", "15,25,35", "functions, each with a model of its own; several are simulated in turn")
-	policies := flags.String("policies", "lb,lalb,lalbo3,swap", "policies; swap:1 is swap with one credit for a device")
+	policies := flags.String("policies", "lb,lalb,lalbo3,swap", "policies; swap:1 is swap with one credit for a device; torpor-fifo, torpor-rrc and torpor-slo are Torpor's design with that queue")
 	seeds := flags.String("seeds", "1,2,3,4,5", "seeds of the workloads, whose figures are averaged")
 	equal := flags.String("equal", "", "also compare at the rates at which lb keeps devices busy for these shares of the time, as 0.5,0.7,0.9")
 	flags.BoolVar(&b.sustain, "sustain", false, "also search the highest rate at which a policy's p99 is at most that of lb when devices are busy 0.7 of the time")
@@ -90,6 +105,8 @@ func newSimBench(args []string) (*simOptions, error) {
 	flags.Float64Var(&b.generator.Skew, "skew", 0.9, "popularity is 1/rank to the power of this")
 	flags.StringVar((*string)(&b.generator.Shape), "shape", string(sim.Minutely), fmt.Sprintf("of the load: one of %v", sim.Shapes()))
 	flags.StringVar((*string)(&b.generator.Gaps), "gaps", string(sim.Exponential), "between requests: exponential or poisson")
+	flags.StringVar(&b.queue, "queue", "slo", "order of what waits on a node: slo, rrc or fifo")
+	flags.StringVar(&b.peers, "peers", peersTorpor, "who copies models from device to device, where the profile knows a way: torpor, all or none. The cache manager does not")
 	flags.StringVar(&b.eviction, "eviction", "lru", "order of eviction: lru, twolists or gdsf")
 	flags.IntVar(&b.limit, "limit", 0, "times that a request may be passed over; 0 for the default of each policy")
 	flags.BoolVar(&b.staged, "staged", false, "begin with as many models in host memory as fit")
@@ -112,6 +129,12 @@ func newSimBench(args []string) (*simOptions, error) {
 	}
 	if b.variants, err = variants(*policies); err != nil {
 		return nil, err
+	}
+	if newQueue(b.queue) == nil {
+		return nil, fmt.Errorf("-queue %q: want slo, rrc or fifo", b.queue)
+	}
+	if b.peers != peersTorpor && b.peers != peersAll && b.peers != peersNone {
+		return nil, fmt.Errorf("-peers %q: want torpor, all or none", b.peers)
 	}
 	if newOrder(b.eviction) == nil {
 		return nil, fmt.Errorf("-eviction %q: want lru, twolists or gdsf", b.eviction)
@@ -174,8 +197,13 @@ func variants(list string) ([]variant, error) {
 	for name := range strings.SplitSeq(list, ",") {
 		policyName, credits, found := strings.Cut(strings.TrimSpace(name), ":")
 		v := variant{name: strings.TrimSpace(name), policy: locality.Policy(policyName)}
+		if order, ok := strings.CutPrefix(v.name, torporPrefix); ok && newQueue(order) != nil {
+			v.torpor = order
+			out = append(out, v)
+			continue
+		}
 		if !slices.Contains(locality.Policies(), v.policy) {
-			return nil, fmt.Errorf("-policies: %q: want some of %v", name, locality.Policies())
+			return nil, fmt.Errorf("-policies: %q: want some of %v, torpor-fifo, torpor-rrc or torpor-slo", name, locality.Policies())
 		}
 		if found {
 			n, err := strconv.Atoi(credits)
@@ -198,6 +226,20 @@ func newOrder(name string) func() policy.Order {
 		return func() policy.Order { return policy.NewTwoLists() }
 	case "gdsf":
 		return func() policy.Order { return policy.NewGDSF() }
+	}
+	return nil
+}
+
+// newQueue returns how to make an order of what waits on a node, nil if there is no
+// such.
+func newQueue(name string) func(*queue.Book) queue.Policy {
+	switch name {
+	case "slo":
+		return func(b *queue.Book) queue.Policy { return queue.NewSLO(b) }
+	case "rrc":
+		return func(b *queue.Book) queue.Policy { return queue.NewRRC(b) }
+	case "fifo":
+		return func(*queue.Book) queue.Policy { return queue.FIFO{} }
 	}
 	return nil
 }

@@ -45,9 +45,13 @@ func (b *simOptions) run(ctx context.Context, v variant, g sim.Generator) (avera
 			return average{}, err
 		}
 		cfg := sim.Config{
-			Profile: b.profile, Workload: w, Policy: v.policy, Credits: v.credits,
+			Profile: b.profile, Workload: w, Policy: v.policy, Credits: v.credits, Queue: newQueue(b.queue),
 			Eviction: newOrder(b.eviction), Lag: b.lag, Staged: b.staged,
 		}
+		if v.torpor != "" {
+			cfg.Pool, cfg.Queue, cfg.Eviction = true, newQueue(v.torpor), newOrder("twolists")
+		}
+		cfg.Peers = b.peers == peersAll || b.peers == peersTorpor && v.torpor != ""
 		if v.policy == locality.LALBO3 || v.policy == locality.Swap {
 			cfg.Limit = b.limit
 		}

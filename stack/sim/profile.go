@@ -32,6 +32,16 @@ type Group struct {
 	BudgetMB       int64  `json:"budget_mb"`        // of a device, for models
 	HostMB         int64  `json:"host_mb"`          // of a node, for staged models; 0 for no limit
 	DevicesPerLink int    `json:"devices_per_link"` // that share one way from host memory
+	// CopyStretch is by how much of its time a copy takes longer for each other one
+	// on the same link. Default: 1, which is a fair share of one rate.
+	CopyStretch *float64 `json:"copy_stretch,omitempty"`
+}
+
+func (g Group) stretch() float64 {
+	if g.CopyStretch == nil {
+		return 1
+	}
+	return *g.CopyStretch
 }
 
 // Model and what it costs with nothing else going on.
@@ -48,6 +58,8 @@ type Cost struct {
 	Load    float64 `json:"load_ms"`    // from disk into host memory
 	Swap    float64 `json:"swap_ms"`    // over the link
 	Compute float64 `json:"compute_ms"` // one request
+	// Peer is the copy from another device of the node; 0: there is no such way.
+	Peer float64 `json:"peer_ms,omitempty"`
 }
 
 // ParseProfile reads a profile and checks that it can be simulated.
@@ -66,6 +78,7 @@ const (
 	maxDevices = 4096
 	maxMillis  = 3.6e6
 	maxMB      = 1 << 30
+	maxStretch = 1000
 )
 
 func (p Profile) check() error {
@@ -75,6 +88,9 @@ func (p Profile) check() error {
 			g.HostMB < 0 || g.HostMB > maxMB || g.DevicesPerLink < 1 {
 			return fmt.Errorf("profile %q, group %d: want nodes, devices, budget_mb and devices_per_link of at least 1, at most %d devices and %d MB; have %+v",
 				p.Name, i, maxDevices, maxMB, g)
+		}
+		if s := g.stretch(); !(s >= 0 && s <= maxStretch) {
+			return fmt.Errorf("profile %q, group %d: want a copy_stretch of 0 to %d; have %g", p.Name, i, maxStretch, s)
 		}
 		devices += g.Nodes * g.Devices
 		smallest = min(smallest, g.BudgetMB)
@@ -103,7 +119,7 @@ func (m Model) check(classes map[string]bool, smallest int64) error {
 	}
 	known := map[string]bool{}
 	for _, c := range m.Costs {
-		for _, ms := range []float64{c.Load, c.Swap, c.Compute, m.SLOms} {
+		for _, ms := range []float64{c.Load, c.Swap, c.Compute, c.Peer, m.SLOms} {
 			if !(ms >= 0 && ms <= maxMillis) {
 				return fmt.Errorf("model %q on %q: want times of 0 to %g ms; have %+v", m.Name, c.Class, float64(maxMillis), c)
 			}

@@ -103,7 +103,7 @@ func (c *collector) slos(s *simulation, out *Result) {
 		out.Asked++
 		sent += c.sent[i]
 		within += c.within[i]
-		if float64(c.within[i]) >= 0.98*float64(c.sent[i]) {
+		if float64(c.within[i]) >= target*float64(c.sent[i]) {
 			out.Attaining++
 		}
 	}

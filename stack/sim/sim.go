@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/policy"
+	"github.com/faas-gpu/faas-gpu/cachemgr/queue"
 	"github.com/faas-gpu/faas-gpu/provider/sched"
 	"github.com/faas-gpu/faas-gpu/provider/sched/locality"
 )
@@ -17,7 +18,15 @@ type Config struct {
 	Workload Workload
 	// Policy of the scheduler. Its queue is not limited: every request sent is
 	// served.
-	Policy  locality.Policy
+	Policy locality.Policy
+	// Pool: there is no scheduler, and Policy is not looked at. The devices of the
+	// one node share a queue, as Torpor's do; see pool.
+	Pool bool
+	// Queue makes the order of what waits on a node, over its book. Default: by SLO.
+	Queue func(*queue.Book) queue.Policy
+	// Peers: models are copied from device to device where the profile says how
+	// long that takes. The cache manager does not do so.
+	Peers   bool
 	Credits int // 0 for what the policy takes by default
 	Limit   int // 0 for what the policy takes by default
 	// Eviction makes the order in which models leave a device, and host memory.
@@ -33,7 +42,8 @@ type Config struct {
 // simulation is one run.
 type simulation struct {
 	cfg       Config
-	scheduler sched.Scheduler
+	scheduler sched.Scheduler // nil if there is a pool
+	pool      *pool
 	way       time.Duration // to a device and back
 	now       time.Duration
 	events    events
@@ -59,11 +69,24 @@ type model struct {
 
 // job is a request on its way.
 type job struct {
-	id      sched.RequestID
-	model   *model
-	sent    time.Duration
-	device  *device
-	started bool // is computed
+	queue.Request // where it waits on its node
+
+	id     sched.RequestID
+	model  *model
+	sent   time.Duration
+	device *device
+}
+
+// target is the share of a function's requests that should be answered within its
+// SLO.
+const target = 0.98
+
+// order of what waits on a node.
+func (c Config) order(b *queue.Book) queue.Policy {
+	if c.Queue == nil {
+		return queue.NewSLO(b)
+	}
+	return c.Queue(b)
 }
 
 // epoch is the start of every simulation for the scheduler.
@@ -103,18 +126,14 @@ func newSimulation(cfg Config) (*simulation, error) {
 	if err := cfg.Profile.check(); err != nil {
 		return nil, err
 	}
-	scheduler, err := locality.New(locality.Config{
-		Policy: cfg.Policy, Credits: cfg.Credits, Limit: cfg.Limit, QueueLimit: len(cfg.Workload.Requests) + 1,
-	})
-	if err != nil {
-		return nil, err
-	}
 	s := &simulation{
-		cfg: cfg, scheduler: scheduler, byID: map[string]*device{}, jobs: map[sched.RequestID]*job{},
+		cfg: cfg, byID: map[string]*device{}, jobs: map[sched.RequestID]*job{},
 		result: newCollector(cfg.Workload), way: millis(cfg.Profile.WayMS),
 	}
 	s.build()
-	s.announce()
+	if err := s.schedule(); err != nil {
+		return nil, err
+	}
 	if cfg.Staged {
 		for _, n := range s.nodes {
 			n.fill()
@@ -123,19 +142,43 @@ func newSimulation(cfg Config) (*simulation, error) {
 	return s, s.err
 }
 
+// schedule makes what gives requests to devices.
+func (s *simulation) schedule() (err error) {
+	if s.cfg.Pool {
+		if len(s.nodes) != 1 {
+			return fmt.Errorf("sim: devices of one node can share a queue; profile %q has %d nodes", s.cfg.Profile.Name, len(s.nodes))
+		}
+		s.pool = newPool(s)
+		return nil
+	}
+	s.scheduler, err = locality.New(locality.Config{
+		Policy: s.cfg.Policy, Credits: s.cfg.Credits, Limit: s.cfg.Limit, QueueLimit: len(s.cfg.Workload.Requests) + 1,
+	})
+	if err != nil {
+		return err
+	}
+	s.announce()
+	return nil
+}
+
 // build makes the nodes, the devices and a model for each function.
 func (s *simulation) build() {
 	for gi, g := range s.cfg.Profile.Groups {
 		for ni := range g.Nodes {
-			n := &node{sim: s, name: fmt.Sprintf("%s%d-%d", g.Class, gi, ni), budget: g.HostMB << 20, staged: s.cfg.Eviction(), inside: map[int]time.Duration{}}
+			n := &node{
+				sim: s, name: fmt.Sprintf("%s%d-%d", g.Class, gi, ni), budget: g.HostMB << 20,
+				staged: s.cfg.Eviction(), inside: map[int]time.Duration{}, book: queue.NewBook(target),
+			}
+			n.order = s.cfg.order(n.book)
 			s.nodes = append(s.nodes, n)
 			for di := range g.Devices {
 				d := &device{
 					sim: s, node: n, id: fmt.Sprintf("%s-gpu%d", n.name, di), class: g.Class, budget: g.BudgetMB << 20,
-					order: s.cfg.Eviction(), slots: map[int]*slot{},
+					order: s.cfg.Eviction(), slots: map[int]*slot{}, groups: map[int]*groups{},
+					loads: queue.New(n.order, passes), turns: queue.New(n.order, passes),
 				}
 				if di%g.DevicesPerLink == 0 {
-					n.links = append(n.links, &lane{})
+					n.links = append(n.links, &link{sim: s, stretch: g.stretch()})
 				}
 				d.link = n.links[len(n.links)-1]
 				d.linkName = fmt.Sprintf("%s-link%d", n.name, len(n.links)-1)
@@ -176,14 +219,34 @@ func (s *simulation) announce() {
 // send lets a request arrive.
 func (s *simulation) send(id sched.RequestID, r Request) {
 	m := s.models[r.Function]
-	s.jobs[id] = &job{id: id, model: m, sent: s.now}
+	j := &job{id: id, model: m, sent: s.now}
+	j.Owner, j.Number = j, uint64(id)
+	s.jobs[id] = j
+	if s.pool != nil {
+		s.pool.arrive(j)
+		return
+	}
 	s.step(sched.Event{Kind: sched.Arrive, Request: sched.Request{
 		ID: id, Function: m.function, Model: m.name, SLO: millis(m.SLOms),
 	}})
 }
 
-// step asks the scheduler and carries out what it decides.
+// answered: the answer of a job is back.
+func (s *simulation) answered(j *job) {
+	delete(s.jobs, j.id)
+	s.result.done(j, s.now)
+	if s.pool != nil {
+		s.pool.done(j)
+		return
+	}
+	s.step(sched.Event{Kind: sched.Done, ID: j.id})
+}
+
+// step asks the scheduler, if there is one, and carries out what it decides.
 func (s *simulation) step(e sched.Event) {
+	if s.scheduler == nil {
+		return
+	}
 	s.actions = s.scheduler.Step(epoch.Add(s.now), e, s.actions[:0])
 	if len(s.actions) == 0 {
 		return

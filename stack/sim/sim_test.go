@@ -40,8 +40,10 @@ func TestLatenciesByHand(t *testing.T) {
 		{"staged: swap, compute", false, true, 1, []Request{at(0, 0)}, []float64{30}, 1},
 		{"resident: compute", false, true, 1, []Request{at(0, 0), at(100, 0)}, []float64{10, 30}, 0.5},
 		{"pipelined: the longer of both", true, true, 1, []Request{at(0, 0)}, []float64{20}, 1},
-		// Both swaps share the link.
-		{"two models, one link", false, true, 1, []Request{at(0, 0), at(0, 1)}, []float64{30, 50}, 1},
+		// Both swaps share the link: each gets half of it.
+		{"two models, one link", false, true, 1, []Request{at(0, 0), at(0, 1)}, []float64{50, 50}, 1},
+		// For 10 ms one has it alone, then both for 20, then the other one for 10.
+		{"two models, one link, one later", false, true, 1, []Request{at(0, 0), at(10, 1)}, []float64{40, 40}, 1},
 		// 1 and 2 are computed beside each other, 3 waits for one of them.
 		{"a busy device that has it", false, true, 1, []Request{at(0, 0), at(100, 0), at(102, 0)}, []float64{10, 18, 30}, 1. / 3},
 	} {
