@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -170,41 +169,6 @@ func (p *Process) Tail() []byte {
 		return []byte(err.Error())
 	}
 	return data[max(0, len(data)-most):]
-}
-
-// RSS of the process and its children in bytes.
-func (p *Process) RSS() (int64, error) {
-	sum, err := RSS(p.PID())
-	if err != nil {
-		return 0, err
-	}
-	children, err := p.children()
-	if err != nil {
-		return 0, err
-	}
-	for _, pid := range children {
-		rss, err := RSS(pid)
-		if err != nil {
-			return 0, err
-		}
-		sum += rss
-	}
-	return sum, nil
-}
-
-// RSS is the resident memory of a process in bytes.
-func RSS(pid int) (int64, error) {
-	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	if err != nil {
-		return 0, err
-	}
-	for line := range bytes.Lines(status) {
-		if rest, ok := strings.CutPrefix(string(line), "VmRSS:"); ok {
-			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			return kb << 10, err
-		}
-	}
-	return 0, fmt.Errorf("process %d has no VmRSS", pid)
 }
 
 // finalError ends a Poll.
