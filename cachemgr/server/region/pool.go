@@ -8,6 +8,9 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/shm"
@@ -32,7 +35,7 @@ const smallest = 64 << 10
 type Config struct {
 	// Total bounds the bytes of all regions, Each those of one function.
 	Total, Each int64
-	// Pinner, if not nil, pins each region for devices.
+	// Pinner, if not nil, pins regions for devices, as fast as pinning.go lets it.
 	Pinner engine.Pinner
 	Log    *slog.Logger
 }
@@ -41,6 +44,7 @@ type Config struct {
 // time.
 type Pool struct {
 	Config
+	pinning pinning
 
 	mu         sync.Mutex
 	regions    map[string]*Region
@@ -50,7 +54,10 @@ type Pool struct {
 
 // NewPool returns an empty pool.
 func NewPool(c Config) *Pool {
-	return &Pool{Config: c, regions: make(map[string]*Region), byFunction: make(map[api.FunctionRef]int64)}
+	return &Pool{
+		Config: c, pinning: pinning{quota: c.Each, limiters: make(map[api.FunctionRef]*rate.Limiter)},
+		regions: make(map[string]*Region), byFunction: make(map[api.FunctionRef]int64),
+	}
 }
 
 // Add maps a memfd as a region of a function. The caller keeps the descriptor.
@@ -69,16 +76,24 @@ func (p *Pool) Add(f api.FunctionRef, fd int) (*Region, error) {
 		return nil, err
 	}
 	if p.Pinner != nil {
-		if r.unpin, err = p.Pinner.Pin(r.data); err != nil {
-			// It works all the same, with one copy more.
-			p.Log.Warn("shared memory is not pinned", "function", f.Name, "bytes", len(r.data), "error", err)
-		}
+		p.pin(r)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r.uses = 1 // its registration
 	p.regions[r.name] = r
 	return r, nil
+}
+
+// pin pins a region, if that can be. It works all the same without, with one copy
+// more.
+func (p *Pool) pin(r *Region) {
+	var err error
+	if !p.pinning.may(r.function, r.charge, time.Now()) {
+		p.Log.Debug("shared memory is not pinned: too much was, lately", "function", r.function.Name, "bytes", len(r.data))
+	} else if r.unpin, err = p.Pinner.Pin(r.data); err != nil {
+		p.Log.Warn("shared memory is not pinned", "function", r.function.Name, "bytes", len(r.data), "error", err)
+	}
 }
 
 // charge counts n bytes, if the function may have them.
