@@ -78,12 +78,12 @@ test-ui: build deps $(GATEWAY) ## Click through the OpenFaaS page with Chromium,
 	@command -v chromium >/dev/null || { echo "install Chromium"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }
 	@CHROMIUM=$$(command -v chromium) ARTIFACTS=$(BUILD)/artifacts go test -count=1 -v -run '^TestUI$$' ./stack/e2e
 
-test-docker: build deps $(GATEWAY) $(ARM64_ONNXRUNTIME) | check-docker-tools ## Run functions in containers, with a Docker daemon of its own, and the programs for arm64; root; last line is JSON
-	@CHROMIUM=$$(command -v chromium) QEMU_AARCH64=$$(command -v qemu-aarch64) sh stack/lab/test-docker.sh $(BUILD)
+test-docker: build deps $(GATEWAY) $(ARM64_ONNXRUNTIME) $(BUILD)/prometheus/tried | check-docker-tools ## Run functions in containers, with a Docker daemon of its own, and the programs for arm64; root; last line is JSON
+	@CHROMIUM=$$(command -v chromium) DOCKER_COMPOSE=$$(command -v docker-compose) QEMU_AARCH64=$$(command -v qemu-aarch64) sh stack/lab/test-docker.sh $(BUILD)
 
 # Where it may, it installs what it needs.
 check-docker-tools:
-	@need=; for tool in dockerd:docker.io debootstrap:debootstrap ip:iproute2 chromium:chromium qemu-aarch64:qemu-user \
+	@need=; for tool in dockerd:docker.io docker-compose:docker-compose debootstrap:debootstrap ip:iproute2 chromium:chromium qemu-aarch64:qemu-user \
 	   aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu; do command -v $${tool%%:*} >/dev/null || need="$$need $${tool##*:}"; done; \
 	 [ -e /usr/aarch64-linux-gnu/include/stdio.h ] || need="$$need libc6-dev-arm64-cross"; \
 	 [ -e /usr/aarch64-linux-gnu/lib/libstdc++.so.6 ] || need="$$need libstdc++6-arm64-cross"; \

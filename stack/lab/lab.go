@@ -143,6 +143,12 @@ func Start(ctx context.Context, programs *Programs, opt Options) (*Lab, error) {
 	return l, nil
 }
 
+// At is a lab of which only the provider is known, one that was started otherwise.
+// It is not closed.
+func At(url, user, password string) *Lab {
+	return &Lab{URL: url, User: user, Password: password, client: &http.Client{Timeout: 2 * time.Minute}}
+}
+
 // Close removes all functions, waits until their processes have ended, and stops
 // the programs.
 func (l *Lab) Close() error {

@@ -9,7 +9,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 # Without one of these, tests would be skipped.
-: "${CHROMIUM:?a program}" "${GATEWAY:?a program}" "${FAAS_CLI:?a program}" "${QEMU_AARCH64:?a program}" "${ONNXRUNTIME_LIB:?a library}"
+: "${CHROMIUM:?a program}" "${GATEWAY:?a program}" "${FAAS_CLI:?a program}" "${QEMU_AARCH64:?a program}" "${DOCKER_COMPOSE:?a program}" "${PROMETHEUS:?a program}" "${ONNXRUNTIME_LIB:?a library}"
 
 if [ "${2:-}" != inside ]; then
 	mkdir -p "$1"

@@ -62,6 +62,7 @@ func TestDocker(t *testing.T) {
 	var r result
 	r.GatewayOK = t.Run("Gateway", func(t *testing.T) { gateway(t, l) })
 	t.Run("InContainer", inContainer)
+	t.Run("Compose", func(t *testing.T) { compose(t, l) })
 	t.Run("Update", func(t *testing.T) { r.FailedUpdate = update(t, d) })
 	t.Run("Scale", func(t *testing.T) { r.FailedScale = scale(t, d) })
 	t.Run("Restart", func(t *testing.T) { r.FailedProviderRestart = restart(t, d) })
