@@ -41,6 +41,7 @@ var gpuParts = map[string]func(context.Context, gpuOptions) (any, error){
 	"baselines":  gpuBaselines,
 	"startup":    gpuStartup,
 	"changeover": gpuChangeover,
+	"telemetry":  gpuTelemetry,
 	"summary":    gpuSummary,
 }
 

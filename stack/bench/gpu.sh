@@ -14,6 +14,7 @@
 #   setup      unpacks, compiles the library and the tools
 #   build      makes the plans
 #   suite      the conformance suite of the engine
+#   telemetry  what the cache manager tells of GPUs
 #   shim       the library alone: hits, misses, all misses, beside the wire
 #   socket     the same through the cache manager's socket
 #   startup    what takes how long until a model answers
@@ -175,6 +176,7 @@ phase_changeover() {
 	fi
 }
 
+phase_telemetry() { bench telemetry; }
 phase_startup() { bench startup -name resnet50 -plans "$ram/resnet50"; }
 phase_models() { bench models -name mix -plans "$ram/many" -swaps 0; }
 phase_swaps() { bench models -name mix -plans "$ram/many" -swaps "$swaps"; }
@@ -223,6 +225,6 @@ run() {
 
 case ${1:-} in
 run) shift && mkdir -p "$work" && run "$@" ;;
-pack | collect | setup | build | suite | shim | socket | startup | changeover | models | swaps | baselines | replay | replay2 | summary) "phase_$1" ;;
+pack | collect | setup | build | suite | telemetry | shim | socket | startup | changeover | models | swaps | baselines | replay | replay2 | summary) "phase_$1" ;;
 *) fail "usage: gpu.sh pack | collect | run PHASE..., see the head of this file" ;;
 esac

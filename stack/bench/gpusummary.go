@@ -38,7 +38,7 @@ func gpuSummary(_ context.Context, o gpuOptions) (any, error) {
 		}
 	}
 	summary["mix"], summary["startup"] = r.last("models", "mix"), r.last("startup")
-	summary["changeover"] = r.last("changeover")
+	summary["changeover"], summary["telemetry"] = r.last("changeover"), r.last("telemetry")
 	for _, field := range []string{"baseline_load_on_demand", "baseline_process_per_model"} {
 		summary[field] = r.last("baselines", "mix")[field]
 	}

@@ -7,6 +7,7 @@
 //	go run ./stack/bench evict   bytes that each order of eviction keeps in reach
 //	go run ./stack/bench sim     the policies on simulated devices
 //	go run ./stack/bench replay  the same workloads on real nodes, beside the simulator
+//	go run ./stack/bench plot    the figures of docs/evaluation, from the data there
 //	go run ./stack/bench gpu     plans on a GPU, through the cache manager; see gpu.sh
 package main
 
@@ -26,7 +27,7 @@ import (
 type benchmark func(ctx context.Context, args []string) (any, error)
 
 func main() {
-	benchmarks := map[string]benchmark{"node": node, "churn": churn, "sched": schedBench, "evict": evict, "sim": simBench, "replay": replay, "gpu": gpuBench}
+	benchmarks := map[string]benchmark{"node": node, "churn": churn, "sched": schedBench, "evict": evict, "sim": simBench, "replay": replay, "plot": plots, "gpu": gpuBench}
 	if len(os.Args) == 3 && os.Args[1] == echoCommand {
 		if err := serveEcho(os.Args[2]); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
@@ -49,7 +50,7 @@ func main() {
 		run = benchmarks[os.Args[1]]
 	}
 	if run == nil {
-		fmt.Fprintln(os.Stderr, "usage: go run ./stack/bench node|churn|sched|evict|sim|replay|gpu [-h]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./stack/bench node|churn|sched|evict|sim|replay|plot|gpu [-h]")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -62,10 +62,10 @@ func replay(ctx context.Context, args []string) (any, error) {
 func newReplayOptions(args []string) (*replayOptions, error) {
 	o := &replayOptions{}
 	flags := flag.NewFlagSet("replay", flag.ContinueOnError)
-	flags.IntVar(&o.functions, "functions", 12, "functions, each with a model of its own")
+	flags.IntVar(&o.functions, "functions", 20, "functions, each with a model of its own")
 	flags.IntVar(&o.nodes, "nodes", 2, "nodes; with -plans there is one, which has all GPUs")
-	flags.Float64Var(&o.share, "share", 2./3, "share of the models that all devices together have room for")
-	flags.Float64Var(&o.busy, "busy", 0.6, "the rate is that at which lb, simulated with the measured figures, keeps devices busy for this share of the time")
+	flags.Float64Var(&o.share, "share", 0.6, "share of the models that all devices together have room for")
+	flags.Float64Var(&o.busy, "busy", 0.55, "the rate is that at which lb keeps devices busy for this share of the time")
 	flags.IntVar(&o.credits, "credits", 0, "requests that a device is given at a time; 0: as deployed, as many as keep it busy")
 	flags.DurationVar(&o.generator.Length, "length", 15*time.Second, "length of each workload")
 	flags.Float64Var(&o.generator.Skew, "skew", 0.9, "popularity is 1/rank to the power of this")
@@ -146,6 +146,7 @@ type replayBench struct {
 	idle     map[string]*measures // by kind, with nothing else going on
 	profile  sim.Profile          // measured under load, before the workloads
 	rate     float64              // requests a minute
+	trained  float64              // share of the time that lb was busy in the last training
 }
 
 func (r *replayBench) run(ctx context.Context) (any, error) {

@@ -31,19 +31,27 @@ func (r *replayBench) calibrate(ctx context.Context) error {
 		return err
 	}
 	r.profile = r.profileOf(r.idle)
-	// What costs are under load says which load it should be.
-	for range 2 {
-		if err := r.setRate(ctx); err != nil {
-			return err
-		}
+	if r.trace != nil {
+		r.rate = float64(len(r.trace.Requests)) / r.generator.Length.Minutes()
+		return r.train(ctx)
+	}
+	// Costs under load are higher, the load itself is found by trying.
+	rate, err := r.rateFor(ctx)
+	if err != nil {
+		return err
+	}
+	r.rate = rate / 2
+	for range 3 {
 		if err := r.train(ctx); err != nil {
 			return err
 		}
+		r.rate *= min(2, max(0.5, r.busy/r.trained))
 	}
-	return r.setRate(ctx)
+	return nil
 }
 
-// train measures the models under a load of the present rate.
+// train measures the models under a load of the present rate, and how busy lb keeps
+// the devices.
 func (r *replayBench) train(ctx context.Context) error {
 	loaded := map[string]*measures{}
 	for _, p := range []locality.Policy{locality.LB, locality.Swap} {
@@ -51,12 +59,15 @@ func (r *replayBench) train(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("measure them under load: %s, %.0f requests a minute\n", p, r.rate)
 		c, err := r.cell(ctx, p, training[p], w)
 		if err != nil {
 			return err
 		}
+		fmt.Printf("measure them under load, %.0f requests a minute: %v\n", r.rate, c)
 		addAll(loaded, c.costs)
+		if p == locality.LB {
+			r.trained = c.busy
+		}
 	}
 	r.profile = r.profileOf(loaded)
 	return nil
@@ -144,7 +155,7 @@ func (r *replayBench) profileOf(found map[string]*measures) sim.Profile {
 		if m == nil || m.computes == 0 || m.swaps == 0 {
 			m = idle
 		}
-		p.Models = append(p.Models, sim.Model{Name: s.name, MB: mib(s.bytes), Costs: []sim.Cost{{
+		p.Models = append(p.Models, sim.Model{Name: s.name, MB: mib(s.bytes), PeakMB: mib(s.peak), Costs: []sim.Cost{{
 			Class: "measured", Swap: per(m.swap, m.swaps), Compute: max(1e-3, per(m.compute, m.computes)),
 		}}})
 		way, ways = way+inMillis(idle.way), ways+float64(idle.ways)
@@ -172,18 +183,12 @@ func (r *replayBench) creditsOf(p locality.Policy, costs sim.Profile) int {
 
 func per(sum time.Duration, n int) float64 { return to4(inMillis(sum) / float64(max(1, n))) }
 
-// setRate searches the rate at which lb is as busy as is wanted, in the simulator.
-func (r *replayBench) setRate(ctx context.Context) error {
-	if r.trace != nil {
-		r.rate = float64(len(r.trace.Requests)) / r.generator.Length.Minutes()
-		return nil
-	}
+// rateFor searches the rate at which lb is as busy as is wanted, in the simulator.
+func (r *replayBench) rateFor(ctx context.Context) (float64, error) {
 	g := r.generator
 	g.Functions, g.Length = r.functions, 5*time.Minute
 	c := r.profile.Models[0].Costs[0]
 	g.PerMinute = 60e3 * float64(r.devices) / (c.Swap + c.Compute)
 	b := &simOptions{profile: r.profile, seeds: []uint64{1}, eviction: "gdsf", queue: "slo", staged: true}
-	rate, err := b.rateFor(ctx, g, r.busy)
-	r.rate = rate
-	return err
+	return b.rateFor(ctx, g, r.busy)
 }

@@ -61,11 +61,11 @@ func (o *replayOptions) programs(ctx context.Context) (*lab.Programs, error) {
 
 // prepare makes the models and says how nodes are configured for them.
 func (r *replayBench) prepare(ctx context.Context, programs *lab.Programs) (variables []string, err error) {
-	var spare int64
+	var shared int64
 	if r.plans == "" {
-		r.subjects, spare, err = generatedSubjects(ctx, programs.Runtime, r.dir, r.functions)
+		r.subjects, err = generatedSubjects(ctx, programs.Runtime, r.dir, r.functions)
 	} else {
-		r.subjects, spare, err = planSubjects(ctx, r.replayOptions)
+		r.subjects, shared, err = planSubjects(ctx, r.replayOptions)
 	}
 	if err != nil {
 		return nil, err
@@ -81,12 +81,15 @@ func (r *replayBench) prepare(ctx context.Context, programs *lab.Programs) (vari
 			"host_budget=" + strconv.FormatInt(sum(r.subjects)*5/4+1<<30, 10),
 		}
 	}
-	// Whole mebibytes of each model, so that as many fit as in the simulator.
+	// Whole mebibytes of each model, so that as many fit as in the simulator; and
+	// what two of them need more while they are brought there at once.
 	r.budget = int64(math.Round(r.share*float64(sum(r.subjects)>>20)/float64(r.devices))) << 20
+	extra := int64(0)
 	for _, s := range r.subjects {
-		r.budget = max(r.budget, mib(s.bytes)<<20)
+		extra = max(extra, mib(s.peak)-mib(s.bytes))
 	}
-	variables = append(variables, "device_budget="+strconv.FormatInt(r.budget+spare, 10))
+	r.budget += 2 * extra << 20
+	variables = append(variables, "device_budget="+strconv.FormatInt(r.budget+shared, 10))
 	fmt.Printf("%d models of %d MiB together; %d devices with room for %d MiB each\n", len(r.subjects), sum(r.subjects)>>20, r.devices, r.budget>>20)
 	return variables, err
 }

@@ -20,7 +20,7 @@ type replaySubject struct {
 	file          string // of the model
 	plan          bool   // not ONNX
 	kind          string // models of a kind differ in their weights only
-	bytes         int64  // on a device
+	bytes, peak   int64  // on a device, and while it is brought there
 	input, output string
 	shape         []int64
 	data, want    []byte
@@ -47,16 +47,15 @@ var replayShape = []int64{1, 3, 160, 160}
 const replayWidth = 0.75
 
 // generatedSubjects makes models for the CPU. Their right outputs come from plain
-// sessions of ONNX Runtime in this process. spare is what a device needs beside the
-// models that it holds, to load another one.
-func generatedSubjects(ctx context.Context, library, dir string, n int) (subjects []*replaySubject, spare int64, err error) {
+// sessions of ONNX Runtime in this process.
+func generatedSubjects(ctx context.Context, library, dir string, n int) (subjects []*replaySubject, err error) {
 	var cost engine.Cost
 	rng := rand.New(rand.NewPCG(1, 9))
 	for i := range n {
 		var model bytes.Buffer
 		spec := modelgen.Spec{Family: modelgen.ResNet18, Width: replayWidth, Seed: uint64(i + 1), Resolution: int(replayShape[2])}
 		if err := modelgen.Write(&model, spec); err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		picture := make([]float32, replayShape[1]*replayShape[2]*replayShape[3])
 		for i := range picture {
@@ -67,31 +66,30 @@ func generatedSubjects(ctx context.Context, library, dir string, n int) (subject
 			input: "input", output: "output", shape: replayShape, data: floats(picture),
 		}
 		if err := os.WriteFile(s.file, model.Bytes(), 0o644); err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		if i == 0 {
 			// This loads the library under an engine: it comes before all plain sessions.
 			if cost, err = costOf(ctx, library, dir, model.Bytes()); err != nil {
-				return nil, 0, err
+				return nil, err
 			}
 		}
-		s.bytes = cost.Resident // all are equally large
+		s.bytes, s.peak = cost.Resident, cost.Peak // all are equally large
 		s.want, err = plainAnswer(library, &subject{
 			name: s.name, model: model.Bytes(), input: s.input, output: s.output, shape: s.shape, outShape: []int64{1, 1000}, data: s.data,
 		})
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		subjects = append(subjects, s)
 	}
-	return subjects, cost.Peak - cost.Resident, nil
+	return subjects, nil
 }
 
 // planSubjects are plans of a folder, spread evenly over their names. Their right
-// outputs are found out later: those of the model while it is resident. spare is
-// what a device needs beside the models that it holds: for all together, and to load
-// another one.
-func planSubjects(ctx context.Context, o *replayOptions) (subjects []*replaySubject, spare int64, err error) {
+// outputs are found out later: those of the model while it is resident. shared is
+// what all models on a device need together.
+func planSubjects(ctx context.Context, o *replayOptions) (subjects []*replaySubject, shared int64, err error) {
 	g := gpuOptions{library: o.library, settings: o.settings, plans: o.plans}
 	all, err := g.planFiles()
 	if err != nil {
@@ -122,12 +120,12 @@ func planSubjects(ctx context.Context, o *replayOptions) (subjects []*replaySubj
 			return nil, 0, fmt.Errorf("%s takes %s; functions of this benchmark send FP32", path, io.input.Datatype)
 		}
 		s := &replaySubject{
-			name: fmt.Sprintf("replay-%03d", i), file: path, plan: true, kind: fmt.Sprintf("plan of %d bytes", info.Size()), bytes: p.cost.Resident,
+			name: fmt.Sprintf("replay-%03d", i), file: path, plan: true, kind: fmt.Sprintf("plan of %d bytes", info.Size()), bytes: p.cost.Resident, peak: p.cost.Peak,
 			input: io.input.Name, output: io.output.Name, shape: io.input.Shape, data: make([]byte, io.inputSize),
 		}
 		fillPattern(s.data)
 		subjects = append(subjects, s)
-		spare = max(spare, p.overhead()+max(0, p.guess-p.cost.Resident))
+		shared = max(shared, p.overhead())
 	}
-	return subjects, spare, nil
+	return subjects, shared, nil
 }

@@ -28,12 +28,17 @@ func simBench(ctx context.Context, args []string) (any, error) {
 		"shape": b.generator.Shape, "gaps": b.generator.Gaps, "skew": b.generator.Skew, "minutes": b.generator.Length.Minutes(),
 		"per_minute": b.generator.PerMinute, "per_function": b.perFunction, "eviction": b.eviction, "queue": b.queue, "peers": b.peers, "staged": b.staged,
 	}
+	latencies := map[string]map[string][]float64{} // by functions and policy
 	for _, functions := range b.functions {
 		name := fmt.Sprintf("functions_%d", functions)
 		at := b.at(functions)
 		results, err := b.compare(ctx, at)
 		if err != nil {
 			return nil, err
+		}
+		latencies[strconv.Itoa(functions)] = map[string][]float64{}
+		for policy, a := range results {
+			latencies[strconv.Itoa(functions)][policy] = a.quantiles
 		}
 		set := map[string]any{"policies": results}
 		if len(b.equal) > 0 {
@@ -47,6 +52,9 @@ func simBench(ctx context.Context, args []string) (any, error) {
 			}
 		}
 		figures[name] = set
+	}
+	if b.cdf != "" {
+		return figures, writeJSON(b.cdf, latencies)
 	}
 	return figures, nil
 }
@@ -68,6 +76,7 @@ type simOptions struct {
 	seeds       []uint64
 	equal       []float64
 	sustain     bool
+	cdf         string // file, "" for none
 }
 
 // variant of a policy: "swap", or "swap:1" with that many credits; or "torpor-rrc",
@@ -106,6 +115,7 @@ func newSimBench(args []string) (*simOptions, error) {
 	flags.StringVar((*string)(&b.generator.Shape), "shape", string(sim.Minutely), fmt.Sprintf("of the load: one of %v", sim.Shapes()))
 	flags.StringVar((*string)(&b.generator.Gaps), "gaps", string(sim.Exponential), "between requests: exponential or poisson")
 	flags.StringVar(&b.queue, "queue", "slo", "order of what waits on a node: slo, rrc or fifo")
+	flags.StringVar(&b.cdf, "cdf", "", "file to write the distributions of latencies to")
 	flags.StringVar(&b.peers, "peers", peersTorpor, "who copies models from device to device, where the profile knows a way: torpor, all or none. The cache manager does not")
 	flags.StringVar(&b.eviction, "eviction", "lru", "order of eviction: lru, twolists or gdsf")
 	flags.IntVar(&b.limit, "limit", 0, "times that a request may be passed over; 0 for the default of each policy")

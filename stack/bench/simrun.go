@@ -34,11 +34,14 @@ type average struct {
 	// Against the first policy, in percent; negative is better.
 	MeanChange float64 `json:"mean_change_percent"`
 	MissChange float64 `json:"miss_change_percent"`
+
+	quantiles []float64 // of latencies, in ms
 }
 
 // run simulates one policy with all seeds and averages.
 func (b *simOptions) run(ctx context.Context, v variant, g sim.Generator) (average, error) {
 	var sum average
+	var latencies []float64
 	for _, seed := range b.seeds {
 		w, err := b.workload(g, seed)
 		if err != nil {
@@ -70,7 +73,11 @@ func (b *simOptions) run(ctx context.Context, v variant, g sim.Generator) (avera
 		sum.Within += r.Within / n
 		sum.Attaining += float64(r.Attaining) / n
 		sum.Asked += float64(r.Asked) / n
+		if b.cdf != "" {
+			latencies = append(latencies, r.Latencies...)
+		}
 	}
+	sum.quantiles = sim.Quantiles(latencies)
 	return sum, nil
 }
 

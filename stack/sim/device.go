@@ -121,10 +121,10 @@ func (d *device) advance() {
 
 // fetch begins to bring m here, if it can get the bytes.
 func (d *device) fetch(m *model) bool {
-	if !d.makeRoom(m.bytes) {
+	if !d.makeRoom(m.peak) {
 		return false
 	}
-	d.used += m.bytes
+	d.used += m.peak
 	if d.used > d.budget {
 		d.sim.fail("%s holds %d bytes of %d", d.id, d.used, d.budget)
 	}
@@ -195,6 +195,7 @@ func (d *device) arrived(s *slot) {
 // whole: all of s is here.
 func (d *device) whole(s *slot) {
 	s.whole, s.coming = true, false
+	d.used -= s.model.peak - s.model.bytes
 	d.transfers--
 	if s.wholly != nil {
 		s.wholly()

@@ -46,10 +46,12 @@ func (g Group) stretch() float64 {
 
 // Model and what it costs with nothing else going on.
 type Model struct {
-	Name  string  `json:"name"`
-	MB    int64   `json:"mb"`
-	SLOms float64 `json:"slo_ms"` // 0 for none
-	Costs []Cost  `json:"costs"`  // one for each class
+	Name string `json:"name"`
+	MB   int64  `json:"mb"`
+	// PeakMB is what it takes of a device while it is brought there. Default: MB.
+	PeakMB int64   `json:"peak_mb,omitempty"`
+	SLOms  float64 `json:"slo_ms"` // 0 for none
+	Costs  []Cost  `json:"costs"`  // one for each class
 }
 
 // Cost of a model on a class of devices, in milliseconds.
@@ -114,8 +116,8 @@ func (p Profile) check() error {
 }
 
 func (m Model) check(classes map[string]bool, smallest int64) error {
-	if m.MB < 1 || m.MB > smallest {
-		return fmt.Errorf("model %q: want 1 to %d mb, which is what fits everywhere; have %d", m.Name, smallest, m.MB)
+	if m.MB < 1 || max(m.MB, m.PeakMB) > smallest || m.PeakMB < 0 {
+		return fmt.Errorf("model %q: want 1 to %d mb and peak_mb, which is what fits everywhere; have %d and %d", m.Name, smallest, m.MB, m.PeakMB)
 	}
 	known := map[string]bool{}
 	for _, c := range m.Costs {

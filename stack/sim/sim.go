@@ -64,7 +64,8 @@ type model struct {
 	index    int
 	name     string
 	function string
-	bytes    int64
+	bytes    int64 // on a device
+	peak     int64 // while it is brought there
 }
 
 // job is a request on its way.
@@ -190,7 +191,7 @@ func (s *simulation) build() {
 	for i := range s.cfg.Workload.Functions {
 		m := s.cfg.Profile.Models[i%len(s.cfg.Profile.Models)]
 		s.models = append(s.models, &model{
-			Model: m, index: i, name: fmt.Sprintf("%s#%d", m.Name, i), function: fmt.Sprintf("f%d", i), bytes: m.MB << 20,
+			Model: m, index: i, name: fmt.Sprintf("%s#%d", m.Name, i), function: fmt.Sprintf("f%d", i), bytes: m.MB << 20, peak: max(m.MB, m.PeakMB) << 20,
 		})
 	}
 }
