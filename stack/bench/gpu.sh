@@ -182,7 +182,7 @@ phase_models() { bench models -name mix -plans "$ram/many" -swaps 0; }
 phase_swaps() { bench models -name mix -plans "$ram/many" -swaps "$swaps"; }
 phase_baselines() { bench baselines -name mix -plans "$ram/many" -requests "$baseline_requests" -processes "$processes"; }
 
-phase_replay() { CUDA_VISIBLE_DEVICES=0 replay one-gpu; }
+phase_replay() { (export CUDA_VISIBLE_DEVICES=0 && replay one-gpu); }
 phase_replay2() { replay all-gpus; }
 
 replay() { # replay NAME
