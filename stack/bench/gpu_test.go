@@ -43,7 +43,7 @@ func TestGPUPhasesOnTheDouble(t *testing.T) {
 	}
 	script("pack")
 	script("collect")
-	out := script("run", "setup", "build", "shim", "socket", "startup", "changeover", "swaps", "baselines", "summary")
+	out := script("run", "setup", "build", "telemetry", "shim", "socket", "startup", "changeover", "swaps", "baselines", "summary")
 	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
 	var ended map[string]struct{ Status int }
 	if err := json.Unmarshal(lines[len(lines)-1], &ended); err != nil {
@@ -72,6 +72,9 @@ func checkDoubleSummary(t *testing.T, path string) {
 	}
 	if n := s.number("wrong_outputs", "value"); n != 0 {
 		t.Errorf("%g wrong outputs", n)
+	}
+	if ms := s.number("telemetry", "scrape_ms"); !(ms > 0) {
+		t.Errorf("a scrape took %g ms", ms)
 	}
 	if n := s.number("swaps", "value"); !(n >= 1000) {
 		t.Errorf("%g swaps", n)

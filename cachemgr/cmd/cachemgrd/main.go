@@ -63,7 +63,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err := c.openEngines(environ, log); err != nil {
 		return err
 	}
-	stopTelemetry, err := c.openTelemetry(ctx, log)
+	stopTelemetry, err := c.openTelemetry(ctx, "/", log)
 	if err != nil {
 		return errors.Join(err, c.closeEngines())
 	}

@@ -9,13 +9,10 @@ import (
 	"github.com/faas-gpu/faas-gpu/native/telemetry"
 )
 
-// systemRoot is where the kernel's files are.
-const systemRoot = "/"
-
-// openTelemetry has the node tell what the machine and its GPUs say of themselves.
-// It is looked for once; stop ends it.
-func (c *config) openTelemetry(ctx context.Context, log *slog.Logger) (stop func(), err error) {
-	c.node.Metrics = []prometheus.Collector{telemetry.NewHost(systemRoot)}
+// openTelemetry has the node tell what the machine, whose kernel's files are below
+// root, and its GPUs say of themselves. They are looked for once; stop ends it.
+func (c *config) openTelemetry(ctx context.Context, root string, log *slog.Logger) (stop func(), err error) {
+	c.node.Metrics = []prometheus.Collector{telemetry.NewHost(root)}
 	if c.node.GPU.Engine == nil {
 		return func() {}, nil
 	}
@@ -27,7 +24,7 @@ func (c *config) openTelemetry(ctx context.Context, log *slog.Logger) (stop func
 	for _, d := range devices {
 		uuids = append(uuids, string(d.ID))
 	}
-	source, err := telemetry.Open(systemRoot, uuids)
+	source, err := telemetry.Open(root, uuids)
 	if err != nil {
 		log.Warn("no metrics of GPUs", "error", err)
 		return func() {}, nil

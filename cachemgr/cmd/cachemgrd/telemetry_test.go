@@ -3,12 +3,20 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
+	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/faas-gpu/faas-gpu/internal/env"
 )
 
 // The machine is told of on every node; without NVML and without a Jetson's files
@@ -64,6 +72,41 @@ func TestMetricsOfTheMachine(t *testing.T) {
 				t.Error("it is ready although it has ended")
 			}
 		})
+	}
+}
+
+// On a Jetson the GPU that computes is the one that the kernel's files tell of.
+func TestMetricsOfAJetson(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range map[string]string{"of_node/name": "gpu", "load": "250"} {
+		path := filepath.Join(root, "sys/class/devfreq/57000000.gpu/device", name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	environ, log := gpuEnviron(t), slog.New(slog.DiscardHandler)
+	c := readConfig(env.New(environ))
+	if err := c.openEngines(environ, log); err != nil {
+		t.Fatal(err)
+	}
+	stop, err := c.openTelemetry(t.Context(), root, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := prometheus.NewRegistry()
+	for _, m := range c.node.Metrics {
+		registry.MustRegister(m)
+	}
+	want := `# HELP nv_gpu_utilization Part of the time that the GPU computed, 0 to 1.
+# TYPE nv_gpu_utilization gauge
+nv_gpu_utilization{gpu_uuid="GPU-double"} 0.25
+`
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "nv_gpu_utilization"); err != nil {
+		t.Error(err)
+	}
+	stop()
+	if err := c.closeEngines(); err != nil {
+		t.Error(err)
 	}
 }
 
