@@ -26,8 +26,8 @@ type FunctionRef struct {
 
 // NodeStatus is one message of the status stream (NDJSON): the first is a full
 // snapshot, every later one holds what changed since the one before, or is a full
-// one again for a reader that fell far behind. Messages are coalesced to at most
-// one every 5 ms.
+// one again for a reader that fell far behind. A change is told 5 ms after it
+// came, with all that came meanwhile.
 type NodeStatus struct {
 	// Generation counts changes since Epoch; a delta applies to Generation-1.
 	Generation uint64 `json:"generation"`

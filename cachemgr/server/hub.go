@@ -10,7 +10,9 @@ import (
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 )
 
-// coalesce is the least time between two messages to those who watch.
+// coalesce is how long a change waits for those that follow it before those who
+// watch are told. So the beginning and the end of a short request are one message,
+// and none is made while it is answered.
 const coalesce = 5 * time.Millisecond
 
 // kept is how many messages a watcher may lag before it gets a full snapshot
@@ -93,9 +95,8 @@ func (h *hub) message() []byte {
 }
 
 // since returns the messages after generation sent, and where they lead. It
-// looks for changes if the last look was long enough ago; the next one has to
-// wait until next.
-func (h *hub) since(sent uint64) (lines [][]byte, generation uint64, seen position, next time.Time) {
+// looks for changes if the last look was long enough ago.
+func (h *hub) since(sent uint64) (lines [][]byte, generation uint64, seen position) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.generation == 0 || time.Since(h.built) >= coalesce {
@@ -108,7 +109,7 @@ func (h *hub) since(sent uint64) (lines [][]byte, generation uint64, seen positi
 			lines = append(lines, h.deltas[g%kept])
 		}
 	}
-	return lines, h.generation, h.seen, h.built.Add(coalesce)
+	return lines, h.generation, h.seen
 }
 
 // watch sends a full snapshot and then every change, until ctx ends or send
@@ -118,7 +119,7 @@ func (h *hub) watch(ctx context.Context, send func(line []byte) error) error {
 	pause := time.NewTimer(coalesce)
 	defer pause.Stop()
 	for {
-		lines, generation, seen, next := h.since(sent)
+		lines, generation, seen := h.since(sent)
 		for _, line := range lines {
 			if err := send(line); err != nil {
 				return err
@@ -131,7 +132,7 @@ func (h *hub) watch(ctx context.Context, send func(line []byte) error) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		pause.Reset(time.Until(next))
+		pause.Reset(coalesce)
 		select {
 		case <-pause.C:
 		case <-ctx.Done():

@@ -177,6 +177,37 @@ func TestWatcherThatLagsGetsASnapshot(t *testing.T) {
 	})
 }
 
+func TestAChangeWaitsForThoseThatFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newFakeManager()
+		h, _ := newTestHub(m)
+		ctx, stop := context.WithCancel(t.Context())
+		var w mirror
+		var came []time.Duration
+		var began time.Time
+		go h.watch(ctx, func(line []byte) error {
+			came = append(came, time.Since(began))
+			return w.apply(line)
+		})
+		time.Sleep(time.Minute) // nothing has happened for long
+		synctest.Wait()
+		began = time.Now()
+		for i := range 4 {
+			m.change(func(models map[string]cachemgr.ModelState) {
+				models["sha256:1"] = cachemgr.ModelState{Bytes: int64(i)}
+			})
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(came) != 2 || came[1] != coalesce || w.models["sha256:1"].Bytes != 3 {
+			t.Errorf("messages came after %v, the last says %+v", came, w.models)
+		}
+		stop()
+		synctest.Wait()
+	})
+}
+
 func TestNothingIsSentWithoutAChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newFakeManager()
