@@ -48,7 +48,7 @@ func gpuTelemetry(ctx context.Context, o gpuOptions) (_ any, err error) {
 	figures["scrape_ms"] = median(took)
 	series := map[string]any{}
 	for name, family := range families {
-		if strings.HasPrefix(name, "nv_gpu_") || name == "nv_energy_consumption" || name == "faas_gpu_device_info" {
+		if strings.HasPrefix(name, "nv_gpu_") || name == "nv_energy_consumption" || strings.HasPrefix(name, "faas_gpu_device_") {
 			for _, m := range family.GetMetric() {
 				series[name+labelText(m)] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
 			}

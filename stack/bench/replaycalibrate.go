@@ -40,12 +40,12 @@ func (r *replayBench) calibrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.rate = rate / 2
+	r.rate = rate * 2 / 3
 	for range 3 {
 		if err := r.train(ctx); err != nil {
 			return err
 		}
-		r.rate *= min(2, max(0.5, r.busy/r.trained))
+		r.rate *= min(1.5, max(0.6, r.busy/r.trained))
 	}
 	return nil
 }
