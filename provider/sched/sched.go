@@ -35,10 +35,13 @@ const (
 	// The kinds that follow tell of devices and models. LeastInFlight knows
 	// neither and takes no notice of them.
 
+	// Computed: the device of the request ID is done with it. Its replica is not,
+	// until Done: the answer is on its way.
+	Computed
 	// Devices: these, and no others, exist.
 	Devices
-	// Prices: Model has so many Bytes and costs these Prices. Bytes 0: it is gone
-	// (ignored while a function still uses it).
+	// Prices: Model has so many Bytes and costs these Prices. Bytes 0: it is gone,
+	// and forgotten as soon as no request has it.
 	Prices
 	// Resident: Model is in the memory of Device.
 	Resident

@@ -92,7 +92,8 @@ type model struct {
 	coming    bitset // those of them that do not have it yet
 	staged    bitset // nodes that have it in host memory
 	lines     []*line
-	users     int // requests
+	users     int  // requests
+	gone      bool // to be forgotten when there are none
 }
 
 // price is one sched.Price.

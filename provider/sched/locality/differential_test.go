@@ -58,6 +58,12 @@ func against(t *testing.T, cfg Config, seed uint64) {
 		t.Fatalf("seed %d: left: %d requests, %d waiting, %d bound, %d functions, %d lanes",
 			seed, s.requests.used, s.waiting, s.boundTo, len(s.functions), len(s.lanes))
 	}
+	for _, m := range w.models {
+		s.Step(w.now, sched.Event{Kind: sched.Prices, Model: m}, nil)
+	}
+	if len(s.models) != 0 {
+		t.Fatalf("seed %d: %d models are left", seed, len(s.models))
+	}
 	for _, d := range s.devices {
 		if d.hits.entries != nil && len(d.hits.entries) != 0 || d.work != 0 || len(d.held) != 0 || d.way.fetching != 0 {
 			t.Fatalf("seed %d: %s still has %d lines, %v of work, holds %d and fetches %d",
@@ -126,6 +132,9 @@ func (w *world) next(i int) (time.Time, sched.Event) {
 		if len(w.dispatched) > 0 {
 			i := w.rng.IntN(len(w.dispatched))
 			id := w.dispatched[i]
+			if w.rng.IntN(6) == 0 {
+				return w.now, sched.Event{Kind: sched.Computed, ID: id}
+			}
 			w.dispatched = append(w.dispatched[:i], w.dispatched[i+1:]...)
 			if w.rng.IntN(8) == 0 {
 				return w.now, sched.Event{Kind: sched.Returned, ID: id}

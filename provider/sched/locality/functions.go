@@ -120,9 +120,7 @@ func (s *Scheduler) forgive() {
 func (s *Scheduler) setPrices(e sched.Event) {
 	m := s.models[e.Model]
 	if e.Bytes <= 0 {
-		if m != nil && m.users == 0 {
-			s.removeModel(m)
-		}
+		s.dropModel(m)
 		return
 	}
 	if m == nil {
@@ -140,6 +138,7 @@ func (s *Scheduler) setPrices(e sched.Event) {
 			}
 		}
 	}
+	m.gone = false
 	s.resize(m, e.Bytes)
 	m.prices = make([]price, len(s.classes))
 	m.fastest, m.leastMiss = math.MaxInt64/2, math.MaxInt64/2
@@ -150,6 +149,17 @@ func (s *Scheduler) setPrices(e sched.Event) {
 		m.leastMiss = min(m.leastMiss, known.swap+known.compute)
 	}
 	s.relaneLines(m.lines)
+}
+
+// dropModel forgets m, if there is one, once no request has it.
+func (s *Scheduler) dropModel(m *model) {
+	if m == nil {
+		return
+	}
+	m.gone = true
+	if m.users == 0 {
+		s.removeModel(m)
+	}
 }
 
 // removeModel forgets m, which no request has.

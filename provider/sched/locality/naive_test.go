@@ -43,6 +43,7 @@ type naiveWay struct {
 }
 
 type naiveModel struct {
+	gone   bool // to be removed when no request has it
 	bytes  int64
 	prices map[string]sched.Price
 	here   map[string]bool // by device
@@ -111,6 +112,10 @@ func (n *naive) step(now time.Time, e sched.Event) []sched.Action {
 		n.arrive(now, e)
 	case sched.Done, sched.Cancel:
 		n.leave(now, e)
+	case sched.Computed:
+		if r := n.find(n.serving, e.ID); r != nil {
+			n.leaveDevice(r, true)
+		}
 	case sched.Returned:
 		n.returned(now, e)
 	case sched.Replicas:
@@ -128,6 +133,11 @@ func (n *naive) step(now time.Time, e sched.Event) []sched.Action {
 	case sched.Staged, sched.Unstaged:
 		if m := n.models[e.Model]; m != nil && slices.ContainsFunc(n.devices, func(d *naiveDevice) bool { return d.Node == e.Node }) {
 			m.staged[e.Node] = e.Kind == sched.Staged
+		}
+	}
+	for name, m := range n.models {
+		if m.gone {
+			n.removeModel(name)
 		}
 	}
 	n.schedule()
@@ -221,10 +231,16 @@ func (n *naive) leave(now time.Time, e sched.Event) {
 func (n *naive) release(r *naiveRequest, handled bool) {
 	same := func(q *naiveRequest) bool { return q == r }
 	n.serving = slices.DeleteFunc(n.serving, same)
-	d, m := r.on, n.models[r.line.model]
 	r.replica.serving--
-	defer n.relane(r.line.f)
-	if d.gone {
+	n.leaveDevice(r, handled)
+	n.relane(r.line.f)
+}
+
+func (n *naive) leaveDevice(r *naiveRequest, handled bool) {
+	same := func(q *naiveRequest) bool { return q == r }
+	d, m := r.on, n.models[r.line.model]
+	r.on = nil
+	if d == nil || d.gone {
 		return
 	}
 	d.held = slices.DeleteFunc(d.held, same)

@@ -238,7 +238,11 @@ func (n *naive) onlyCredits(want []sched.Device) bool {
 func (n *naive) removeModel(name string) {
 	has := func(r *naiveRequest) bool { return r.line.model == name }
 	m := n.models[name]
-	if m == nil || slices.ContainsFunc(n.waiting, has) || slices.ContainsFunc(n.serving, has) {
+	if m == nil {
+		return
+	}
+	m.gone = true
+	if slices.ContainsFunc(n.waiting, has) || slices.ContainsFunc(n.serving, has) {
 		return
 	}
 	for _, d := range n.devices {
@@ -262,7 +266,7 @@ func (n *naive) setPrices(e sched.Event) {
 		m = &naiveModel{here: map[string]bool{}, coming: map[string]bool{}, staged: map[string]bool{}}
 		n.models[e.Model] = m
 	}
-	m.bytes, m.prices = e.Bytes, map[string]sched.Price{}
+	m.gone, m.bytes, m.prices = false, e.Bytes, map[string]sched.Price{}
 	for _, p := range e.Prices {
 		m.prices[p.Class] = p
 	}

@@ -191,14 +191,21 @@ func (s *Scheduler) crowd(f *function, r *replica) {
 	}
 }
 
-// release takes a held request off its device. If nothing of it was handled, a
-// model that was fetched for it alone is not expected to come.
+// release takes a held request off its device and its replica.
 func (s *Scheduler) release(r *request, handled bool) {
-	d, m, f, served := r.device, r.line.model, r.line.function, r.replica
+	s.leaveDevice(r, handled)
+	f, served := r.line.function, r.replica
+	r.replica = nil
 	served.inFlight--
-	r.device, r.replica = nil, nil
-	defer s.crowd(f, served)
-	if d.gone {
+	s.crowd(f, served)
+}
+
+// leaveDevice takes a held request off its device, unless it has left. If nothing
+// of it was handled, a model that was fetched for it alone is not expected to come.
+func (s *Scheduler) leaveDevice(r *request, handled bool) {
+	d, m := r.device, r.line.model
+	r.device = nil
+	if d == nil || d.gone {
 		return
 	}
 	s.leaveRoom(d)

@@ -104,6 +104,10 @@ func (s *Scheduler) Step(now time.Time, e sched.Event, actions []sched.Action) [
 		s.arrive(now, e)
 	case sched.Done, sched.Cancel:
 		s.leave(now, e)
+	case sched.Computed:
+		if r := s.requests.find(e.ID); r != nil && r.stage == held {
+			s.leaveDevice(r, true)
+		}
 	case sched.Returned:
 		s.returned(now, e)
 	case sched.Replicas:
@@ -226,10 +230,14 @@ func (s *Scheduler) admit(id sched.RequestID, l *line) *request {
 }
 
 func (s *Scheduler) forget(r *request) {
+	m := r.line.model
 	s.requests.remove(r.id)
-	r.line.model.users--
 	*r = request{}
 	s.unused = append(s.unused, r)
+	m.users--
+	if m.gone && m.users == 0 {
+		s.removeModel(m)
+	}
 }
 
 func (s *Scheduler) refuse(r *request, why sched.Reason) {
