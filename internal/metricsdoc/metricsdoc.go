@@ -69,7 +69,7 @@ func labels(f *dto.MetricFamily) string {
 
 // units by what a name, without _total, ends in or is. What counts has none.
 var units = map[string]string{
-	"_seconds": "s", "_us": "µs", "_bytes": "bytes",
+	"_seconds": "s", "_us": "µs", "_bytes": "bytes", "_celsius": "°C",
 	"nv_gpu_utilization": "0 to 1", "nv_cpu_utilization": "0 to 1",
 	"nv_gpu_power_usage": "W", "nv_gpu_power_limit": "W", "nv_energy_consumption": "J",
 }

@@ -14,7 +14,7 @@ import (
 // minutes, or for ever.
 const patience = 2 * time.Second
 
-// Collector gives a Source to Prometheus, with the names and units that Triton has.
+// Collector gives a Source to Prometheus, with the names and units that Triton has for what it tells too.
 // A driver that does not answer costs a scrape its GPU series and nothing more: it
 // is not asked again before it has answered.
 type Collector struct {
@@ -65,6 +65,8 @@ var series = []struct {
 		prometheus.GaugeValue, func(s Sample) float64 { return s.PowerLimit }},
 	{prometheus.NewDesc("nv_energy_consumption", "Energy that the GPU has used since its driver was loaded, in joules.", gpuLabels, nil),
 		prometheus.CounterValue, func(s Sample) float64 { return s.Energy }},
+	{prometheus.NewDesc("faas_gpu_device_temperature_celsius", "Temperature of the GPU.", gpuLabels, nil),
+		prometheus.GaugeValue, func(s Sample) float64 { return s.Temperature }},
 }
 
 var infoDesc = prometheus.NewDesc("faas_gpu_device_info",

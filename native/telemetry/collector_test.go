@@ -48,7 +48,7 @@ func TestDriverThatHangs(t *testing.T) {
 		}
 		close(s.let)
 		synctest.Wait()
-		if n := testutil.CollectAndCount(c); n != 5 {
+		if n := testutil.CollectAndCount(c); n != 6 {
 			t.Errorf("%d series, want all but the energy", n)
 		}
 		c.Close()

@@ -16,6 +16,7 @@ type Jetson struct {
 	gpu   GPU
 	load  string // file with the load in thousandths
 	power *rail
+	heat  string // file with thousandths of a degree, "" if nothing measures it
 }
 
 // rail is one line of a board's power monitor (INA3221): a file with milliwatts,
@@ -47,8 +48,18 @@ func OpenJetson(root string, uuids []string) (*Jetson, error) {
 	if fields := strings.Fields(text(filepath.Join(root, "etc/nv_tegra_release"))); len(fields) > 4 {
 		j.gpu.Driver = "L4T " + fields[1] + "." + strings.TrimSuffix(fields[4], ",")
 	}
-	j.power = j.gpuRail()
+	j.power, j.heat = j.gpuRail(), j.gpuZone()
 	return j, nil
+}
+
+// gpuZone finds the sensor in the GPU: "GPU-therm" up to L4T 35, then "gpu-thermal".
+func (j *Jetson) gpuZone() string {
+	for _, name := range j.glob("sys/class/thermal/thermal_zone*/type") {
+		if strings.HasPrefix(strings.ToLower(text(name)), "gpu-therm") {
+			return filepath.Join(filepath.Dir(name), "temp")
+		}
+	}
+	return ""
 }
 
 // glob lists files below root; the patterns are ours and well-formed.
@@ -103,6 +114,9 @@ func (j *Jetson) Sample() ([]Sample, error) {
 		if w, ok := j.power.watts(); ok {
 			s.Power = w
 		}
+	}
+	if thousandths, ok := number(j.heat); ok {
+		s.Temperature = thousandths / 1e3
 	}
 	return []Sample{s}, nil
 }

@@ -22,6 +22,10 @@ func TestJetson(t *testing.T) {
 				"sys/bus/i2c/devices/6-0040/iio:device0/in_power0_input": "4512\n",
 				"sys/bus/i2c/devices/6-0040/iio:device0/rail_name_1":     "POM_5V_GPU\n",
 				"sys/bus/i2c/devices/6-0040/iio:device0/in_power1_input": "1250\n",
+				"sys/class/thermal/thermal_zone1/type":                   "CPU-therm\n",
+				"sys/class/thermal/thermal_zone1/temp":                   "99000\n",
+				"sys/class/thermal/thermal_zone2/type":                   "GPU-therm\n",
+				"sys/class/thermal/thermal_zone2/temp":                   "41500\n",
 				"proc/device-tree/model":                                 "NVIDIA Jetson Nano Developer Kit\x00",
 				"proc/meminfo":                                           meminfo,
 				"etc/nv_tegra_release":                                   "# R32 (release), REVISION: 7.1, GCID: 29818004, BOARD: t210ref, EABI: aarch64\n",
@@ -29,19 +33,21 @@ func TestJetson(t *testing.T) {
 				"sys/class/devfreq/54340000.vic/device/load":             "999\n",
 			},
 			gpu:  GPU{UUID: "GPU-1", Name: "NVIDIA Jetson Nano Developer Kit", Driver: "L4T R32.7.1"},
-			want: Sample{Utilization: 0.437, MemoryTotal: 4058836 * 1024, MemoryUsed: 2000000 * 1024, Power: 1.25},
+			want: Sample{Utilization: 0.437, MemoryTotal: 4058836 * 1024, MemoryUsed: 2000000 * 1024, Power: 1.25, Temperature: 41.5},
 		},
 		"Orin, L4T 36": {
 			files: map[string]string{
 				"sys/class/devfreq/17000000.gpu/device/of_node/name":  "gpu\x00",
 				"sys/class/devfreq/17000000.gpu/device/load":          "1000\n",
+				"sys/class/thermal/thermal_zone1/type":                "gpu-thermal\n",
+				"sys/class/thermal/thermal_zone1/temp":                "52250\n",
 				"sys/bus/i2c/devices/1-0040/hwmon/hwmon1/in1_label":   "VDD_GPU_SOC\n",
 				"sys/bus/i2c/devices/1-0040/hwmon/hwmon1/in1_input":   "19000\n",
 				"sys/bus/i2c/devices/1-0040/hwmon/hwmon1/curr1_input": "500\n",
 				"proc/meminfo": meminfo,
 			},
 			gpu:  GPU{UUID: "GPU-1"},
-			want: Sample{Utilization: 1, MemoryTotal: 4058836 * 1024, MemoryUsed: 2000000 * 1024, Power: 9.5},
+			want: Sample{Utilization: 1, MemoryTotal: 4058836 * 1024, MemoryUsed: 2000000 * 1024, Power: 9.5, Temperature: 52.25},
 		},
 		"without a power monitor": {
 			files: map[string]string{
@@ -50,7 +56,7 @@ func TestJetson(t *testing.T) {
 				"proc/meminfo": "nothing\n",
 			},
 			gpu:  GPU{UUID: "GPU-1"},
-			want: Sample{MemoryTotal: math.NaN(), MemoryUsed: math.NaN(), Power: math.NaN()},
+			want: Sample{MemoryTotal: math.NaN(), MemoryUsed: math.NaN(), Power: math.NaN(), Temperature: math.NaN()},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

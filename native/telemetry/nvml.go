@@ -127,6 +127,9 @@ func (d device) sample() (Sample, bool) {
 	if mj, r := d.handle.GetTotalEnergyConsumption(); r == nvml.SUCCESS {
 		s.Energy = float64(mj) / 1e3
 	}
+	if degrees, r := d.handle.GetTemperature(nvml.TEMPERATURE_GPU); r == nvml.SUCCESS {
+		s.Temperature = float64(degrees)
+	}
 	return s, true
 }
 

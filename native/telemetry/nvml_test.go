@@ -29,6 +29,7 @@ func gpu(uuid string, broken bool) *mock.Device {
 		GetUtilizationRatesFunc:   func() (nvml.Utilization, nvml.Return) { return nvml.Utilization{Gpu: 25}, r },
 		GetPowerUsageFunc:         func() (uint32, nvml.Return) { return 123400, r },
 		GetEnforcedPowerLimitFunc: func() (uint32, nvml.Return) { return 700000, r },
+		GetTemperatureFunc:        func(nvml.TemperatureSensors) (uint32, nvml.Return) { return 60, r },
 		GetTotalEnergyConsumptionFunc: func() (uint64, nvml.Return) {
 			return 0, nvml.ERROR_NOT_SUPPORTED
 		},
@@ -61,7 +62,7 @@ func TestNVML(t *testing.T) {
 	if err != nil || len(samples) != 1 {
 		t.Fatalf("%v, %v: want those that answer", samples, err)
 	}
-	same(t, samples[0], Sample{UUID: "GPU-a", Utilization: 0.25, MemoryTotal: 1000, MemoryUsed: 400, Power: 123.4, PowerLimit: 700, Energy: math.NaN()})
+	same(t, samples[0], Sample{UUID: "GPU-a", Utilization: 0.25, MemoryTotal: 1000, MemoryUsed: 400, Power: 123.4, PowerLimit: 700, Energy: math.NaN(), Temperature: 60})
 }
 
 func TestNVMLOfAnOldDriver(t *testing.T) {

@@ -30,6 +30,7 @@ type Sample struct {
 	Power       float64 // watts
 	PowerLimit  float64 // watts
 	Energy      float64 // joules since the driver was loaded
+	Temperature float64 // degrees Celsius
 }
 
 // Source is where GPUs are read from. Its methods may be called one at a time.
@@ -47,7 +48,7 @@ var ErrNone = errors.New("no GPU found")
 // unknown is a Sample that tells nothing.
 func unknown(uuid string) Sample {
 	n := math.NaN()
-	return Sample{UUID: uuid, Utilization: n, MemoryTotal: n, MemoryUsed: n, Power: n, PowerLimit: n, Energy: n}
+	return Sample{UUID: uuid, Utilization: n, MemoryTotal: n, MemoryUsed: n, Power: n, PowerLimit: n, Energy: n, Temperature: n}
 }
 
 // Open finds the Source of this machine for the GPUs of these UUIDs, as CUDA has

@@ -31,6 +31,8 @@ const (
 
 // panel is one of a dashboard's.
 type panel struct {
+	ID         int
+	GridPos    struct{ X, Y, W, H int }
 	Title      string
 	Type       string
 	Datasource struct{ UID string }
@@ -81,6 +83,30 @@ func TestDashboardNamesMetrics(t *testing.T) {
 	}
 	if queries < 20 {
 		t.Errorf("the dashboard has %d queries only", queries)
+	}
+}
+
+// TestDashboardLayout: panels have numbers of their own, and none lies on another.
+func TestDashboardLayout(t *testing.T) {
+	ids := make(map[int]bool)
+	cells := make(map[[2]int]string)
+	for _, p := range panels(t) {
+		if ids[p.ID] || p.ID == 0 {
+			t.Errorf("panel %q has the number %d, which another has too", p.Title, p.ID)
+		}
+		ids[p.ID] = true
+		g := p.GridPos
+		if g.W < 1 || g.H < 1 || g.X < 0 || g.X+g.W > 24 {
+			t.Errorf("panel %q is at %+v", p.Title, g)
+		}
+		for x := g.X; x < g.X+g.W; x++ {
+			for y := g.Y; y < g.Y+g.H; y++ {
+				if other := cells[[2]int{x, y}]; other != "" {
+					t.Fatalf("panel %q lies on %q", p.Title, other)
+				}
+				cells[[2]int{x, y}] = p.Title
+			}
+		}
 	}
 }
 

@@ -10,7 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,8 +37,8 @@ type composed struct {
 }
 
 // compose runs a node from compose.yaml, without Grafana, for which there is no image
-// here: the function digits answers, through the gateway too, and after a restart of
-// the cache manager; and Prometheus reads the programs.
+// here: the function digits answers, through the gateway too, and after the cache
+// manager was killed; and Prometheus reads the programs.
 func compose(t *testing.T, l *lab.Lab) {
 	c := newComposed(t, l)
 	if c == nil {
@@ -82,12 +84,10 @@ func compose(t *testing.T, l *lab.Lab) {
 		}
 		return err
 	})
-	if out, err := c.run(t.Context(), "restart", "cachemgr"); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	c.crash(t, "cachemgr")
 	for i := range 5 {
 		if status, right := d.ask(t.Context(), "digits", i); status != http.StatusOK || !right {
-			t.Errorf("after a restart of the cache manager the answer is %d, right: %v", status, right)
+			t.Errorf("after the cache manager was killed the answer is %d, right: %v", status, right)
 		}
 	}
 	for _, query := range []string{
@@ -215,6 +215,35 @@ func (c *composed) up(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// crash kills the process of a service, and waits until Docker has started it again.
+func (c *composed) crash(t *testing.T, service string) {
+	t.Helper()
+	name := composeName + "_" + service + "_1"
+	out, err := docker(t.Context(), "inspect", "--format", "{{.State.Pid}}", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(out)
+	if err != nil || pid <= 1 {
+		t.Fatalf("%s has the process %q", name, out)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	err = lab.Poll(ctx, func() error {
+		out, err := docker(ctx, "inspect", "--format", "{{.RestartCount}} {{.State.Running}}", name)
+		if err == nil && out != "1 true" {
+			err = fmt.Errorf("%s was restarted and runs: %s", name, out)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
