@@ -66,26 +66,26 @@ type Server struct {
 	active    *activeConns
 	accepting atomic.Bool
 	running   running
+	platform  map[string]http.HandlerFunc // the routes that are not the function's
 }
 
 // New makes a server.
 func New(o Options) *Server {
-	return &Server{Options: o, active: newActiveConns(), metrics: newRequestMetrics(o.Registry, o.Config.MaxInflight)}
+	s := &Server{Options: o, active: newActiveConns(), metrics: newRequestMetrics(o.Registry, o.Config.MaxInflight)}
+	s.platform = map[string]http.HandlerFunc{
+		"/_/health": s.serveHealth, "/_/ready": s.serveReady, "/_/cache": s.serveCache,
+	}
+	return s
 }
 
 // ServeHTTP routes by path alone and changes no path: the function sees what the
 // client sent.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch r.URL.Path {
-	case "/_/health":
-		s.serveHealth(w, r)
-	case "/_/ready":
-		s.serveReady(w, r)
-	case "/_/cache":
-		s.serveCache(w, r)
-	default:
-		s.serveFunction(w, r)
+	if handle, ok := s.platform[r.URL.Path]; ok {
+		handle(w, r)
+		return
 	}
+	s.serveFunction(w, r)
 }
 
 // serveFunction runs one request within the function's limits.
