@@ -84,6 +84,9 @@ func (v *invocation) serve() {
 	defer response.Close()
 	h := response.Header
 	lease.Answered(h.Get(api.HeaderCache), h.Get(api.HeaderDevice), h.Get(api.HeaderTiming))
+	if response.ContentLength < 0 || response.ContentLength > smallAnswer {
+		lease.Computed()
+	}
 	v.respond(response)
 	if v.bodyToCome() {
 		// Nobody reads the stream any more, and the replica is free.

@@ -14,7 +14,7 @@ type Lease struct {
 	d       *Dispatcher
 	request request
 	sent    time.Time
-	device  string // as the scheduler knows it, "" for none
+	device  string // as the scheduler knows it, "" for none; that it has yet to leave
 	answer  fleet.Answer
 
 	Replica string // its ID
@@ -43,11 +43,25 @@ func (l *Lease) SLO() time.Duration { return l.request.slo }
 // Left is what is left of the SLO now: at least a moment, 0 if there is none.
 func (l *Lease) Left() time.Duration { return l.request.left(time.Now()) }
 
-// Answered notes what the headers of the answer tell of the model, for Done.
+// Answered notes what the head of the answer, which has just come, tells of the
+// model, for Computed and Done.
 func (l *Lease) Answered(cache, device, timing string) {
 	if l.device != "" && cache != "" {
-		l.answer = fleet.Answer{Cache: cache, Device: device, Timing: api.ParseTiming(timing)}
+		l.answer = fleet.Answer{Cache: cache, Device: device, Timing: api.ParseTiming(timing), Took: time.Since(l.sent)}
 	}
+}
+
+// Computed lets the device have its next request if the head of the answer told
+// that it has computed: only the way of the answer to its client takes longer. Done
+// is to follow.
+func (l *Lease) Computed() {
+	if l.device == "" || l.answer.Cache == "" {
+		return
+	}
+	now := time.Now()
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	l.leaveDevice(now, sched.Computed)
 }
 
 // Done ends the lease: the request has been answered, or has failed for good.
@@ -56,16 +70,25 @@ func (l *Lease) Done() {
 	if l.d == nil {
 		return
 	}
-	d, now, a := l.d, time.Now(), l.answer
+	d, now := l.d, time.Now()
 	l.request.f.use.end(now)
-	a.Given, a.Model, a.Took = l.device, l.request.model, now.Sub(l.sent)
-	l.d = nil
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.step(now, sched.Event{Kind: sched.Done, ID: l.request.id}, 0)
-	if a.Given != "" {
-		d.stepAll(now, d.fleet.Answered(a))
+	l.leaveDevice(now, sched.Done)
+	l.d = nil
+}
+
+// leaveDevice tells the scheduler that the request has left its device, and the
+// fleet what the answer says of it, once. mu is held.
+func (l *Lease) leaveDevice(now time.Time, kind sched.EventKind) {
+	l.d.step(now, sched.Event{Kind: kind, ID: l.request.id}, 0)
+	if l.device == "" {
+		return
 	}
+	a := l.answer
+	a.Given, a.Model = l.device, l.request.model
+	l.device = ""
+	l.d.stepAll(now, l.d.fleet.Answered(a))
 }
 
 // Retry changes the lease for one of another replica, because this one could not

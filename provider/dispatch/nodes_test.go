@@ -163,6 +163,43 @@ func TestLostNode(t *testing.T) {
 	})
 }
 
+// TestSlowClientsKeepNoDevice: a device takes the next request when it has computed,
+// however long the answer takes to its client; and that is how long it is believed
+// to take.
+func TestSlowClientsKeepNoDevice(t *testing.T) {
+	playNodes(t, func(t *testing.T, n *nodes) {
+		n.Heard("/a", onNode("a", api.StateResident))
+		for range 8 {
+			l := n.want(t, Want{}, "r-a", "cpu")
+			time.Sleep(10 * time.Millisecond)
+			l.Answered(api.CacheHit, "cpu", "queue;dur=0, swap;dur=0, compute;dur=10")
+			l.Computed()
+			l.Computed() // again changes nothing
+			defer l.Done()
+			time.Sleep(time.Minute)
+		}
+		f, _ := n.Lookup(digits)
+		if e := n.Explain(f, Want{}); e.Devices[0].Wait != 0 || e.Replicas[0].InFlight != 8 {
+			t.Errorf("eight answers are on their way, and it is explained as %+v", e)
+		}
+		l := n.want(t, Want{}, "r-a", "cpu")
+		next := make(chan error, 1)
+		go func() {
+			l, err := n.ask(t, Want{})
+			l.Done()
+			next <- err
+		}()
+		synctest.Wait()
+		if waiting := n.Stats().Waiting; waiting != 1 {
+			t.Errorf("%d requests wait for a device that computes: it gets more at a time, as if eight had been on their way to it", waiting)
+		}
+		l.Done()
+		if err := <-next; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestObjectives(t *testing.T) {
 	playNodes(t, func(t *testing.T, n *nodes) {
 		n.Heard("/a", onNode("a", api.StateResident))

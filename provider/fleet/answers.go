@@ -14,7 +14,7 @@ type Answer struct {
 	Cache  string // the outcome, "" if the answer says nothing of a model
 	Device string // that computed, as its node calls it
 	Timing api.Timing
-	Took   time.Duration // since it was sent
+	Took   time.Duration // from when it was sent until the head of the answer came
 }
 
 // Answered corrects the picture by an answer, before its node does.

@@ -9,9 +9,9 @@ import (
 // compute there.
 type flight struct{ way, compute estimate }
 
-// add takes in an answer: the time from sending the request to the end of the
+// add takes in an answer: the time from sending the request to the head of the
 // answer, without waiting for bytes or for the device, and its part that the
-// device computed.
+// device computed. How long the client takes to read the rest is not the device's.
 func (f *flight) add(way, compute time.Duration) {
 	if compute > 0 && way >= compute {
 		f.way.add(float64(way), 1)
