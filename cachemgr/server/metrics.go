@@ -73,7 +73,7 @@ var perModel = []struct {
 	{desc("faas_gpu_cache_swaps_total", "Requests that waited for their model from the host pool.", modelLabels...), func(s *stats) int64 { return s.swaps.Load() }},
 	{desc("faas_gpu_cache_loads_total", "Requests that waited for their model from disk.", modelLabels...), func(s *stats) int64 { return s.loads.Load() }},
 	{desc("faas_gpu_cache_fallbacks_total", "Requests that another engine answered, because their model's own could not.", modelLabels...), func(s *stats) int64 { return s.fallbacks.Load() }},
-	{desc("faas_gpu_slo_requests_total", "Requests with an objective, whatever became of them.", modelLabels...), func(s *stats) int64 { return s.asked.Load() }},
+	{desc("faas_gpu_slo_inferences_total", "Requests with an objective, whatever became of them.", modelLabels...), func(s *stats) int64 { return s.asked.Load() }},
 	{desc("faas_gpu_slo_attained_total", "Requests with an objective that were answered in time.", modelLabels...), func(s *stats) int64 { return s.attained.Load() }},
 }
 

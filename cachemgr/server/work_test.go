@@ -47,7 +47,7 @@ func TestMetricsOfWork(t *testing.T) {
 	for _, want := range []string{
 		"nv_inference_request_success" + labels + " 4",
 		"nv_inference_exec_count" + labels + " 1",
-		"faas_gpu_slo_requests_total" + labels + " 4",
+		"faas_gpu_slo_inferences_total" + labels + " 4",
 		"faas_gpu_slo_attained_total" + labels + " 2",
 		`faas_gpu_queued_for_model_requests{device="cpu"} 1`,
 		`faas_gpu_queued_for_turn_requests{device="cpu"} 2`,
