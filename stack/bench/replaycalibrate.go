@@ -35,18 +35,45 @@ func (r *replayBench) calibrate(ctx context.Context) error {
 		r.rate = float64(len(r.trace.Requests)) / r.generator.Length.Minutes()
 		return r.train(ctx)
 	}
-	// Costs under load are higher, the load itself is found by trying.
+	return r.findRate(ctx)
+}
+
+// findRate tries rates until it has one at which lb keeps devices busy for about the
+// share of the time that is wanted, and not longer. Costs rise with the load, and a
+// machine that is loaded too much falls over, so what was measured at one rate says
+// little of another.
+func (r *replayBench) findRate(ctx context.Context) error {
+	const trials, near = 5, 0.85
 	rate, err := r.rateFor(ctx)
 	if err != nil {
 		return err
 	}
-	r.rate = rate * 2 / 3
-	for range 3 {
+	rate *= 2. / 3
+	var low, high float64
+	var found sim.Profile
+	for range trials {
+		r.rate = rate
 		if err := r.train(ctx); err != nil {
 			return err
 		}
-		r.rate *= min(1.5, max(0.6, r.busy/r.trained))
+		if r.trained > r.busy {
+			high = rate
+		} else {
+			low, found = rate, r.profile
+		}
+		switch {
+		case low == rate && r.trained > near*r.busy:
+			return nil
+		case low > 0 && high > 0:
+			rate = (low + high) / 2
+		default:
+			rate *= min(1.5, max(0.5, near*r.busy/r.trained))
+		}
 	}
+	if low == 0 {
+		return fmt.Errorf("lb keeps devices busy for more than %.2f of the time even at %.0f requests a minute: the machine does something else, too", r.busy, high)
+	}
+	r.rate, r.profile = low, found
 	return nil
 }
 
