@@ -39,7 +39,7 @@ func (r *Router) Spec(ctx context.Context, digest string) (engine.Spec, error) {
 		if never := len(v.options) == 0 && r.node().gpu; never || !r.mayWait(mod) {
 			return engine.Spec{}, v.building()
 		}
-		if err := r.await(ctx, v, began); err != nil {
+		if err := r.await(ctx, mod, v, began); err != nil {
 			return engine.Spec{}, err
 		}
 	}

@@ -13,5 +13,6 @@
 // is decided by choose, from the variants that there are at that moment.
 //
 // Router.mu guards the models and their plans. No call of a manager or of the
-// builder happens under it. A request reads one immutable view of its model.
+// builder happens under it. Router.pins is held while a pin moves between managers.
+// A request reads one immutable view of its model.
 package variant

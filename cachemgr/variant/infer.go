@@ -37,7 +37,7 @@ func (r *Router) Infer(ctx context.Context, q cachemgr.Request) (cachemgr.Result
 		case refuse:
 			return cachemgr.Result{}, r.refusal(a, v)
 		case await:
-			if err := r.await(ctx, v, began); err != nil {
+			if err := r.await(ctx, mod, v, began); err != nil {
 				return cachemgr.Result{}, err
 			}
 			v = mod.view.Load()
@@ -137,7 +137,7 @@ func (v *view) building() error {
 }
 
 // await returns when a model's view has changed.
-func (r *Router) await(ctx context.Context, v *view, since time.Time) error {
+func (r *Router) await(ctx context.Context, mod *model, v *view, since time.Time) error {
 	left := r.cfg.QueueTimeout - time.Since(since)
 	if left <= 0 {
 		return fmt.Errorf("%w, after %v", v.building(), r.cfg.QueueTimeout)
@@ -158,6 +158,11 @@ func (r *Router) await(ctx context.Context, v *view, since time.Time) error {
 		return ctx.Err()
 	case <-r.draining:
 		return cachemgr.ErrClosed
+	case <-mod.ctx.Done():
+		if r.life.Err() != nil {
+			return cachemgr.ErrClosed
+		}
+		return fmt.Errorf("%s was removed: %w", mod.Digest, cachemgr.ErrUnknownModel)
 	}
 	return nil
 }

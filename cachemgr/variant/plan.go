@@ -91,9 +91,17 @@ func (r *Router) keep(mod *model, p *plan) {
 		if err == nil {
 			failures = 0
 			r.change(mod, p, func() { p.state, p.key, p.rows, p.err = ready, planKey(made.ID), made.Rows, nil })
+			r.repin(mod)
 			select {
 			case <-p.broken:
-				r.change(mod, p, func() { p.state = discards })
+				r.change(mod, p, func() {
+					p.state = discards
+					select {
+					case <-p.broken: // somebody else has found out meanwhile
+					default:
+					}
+				})
+				r.repin(mod)
 				r.drop(made, true)
 				err = fmt.Errorf("%w: the plan could not be loaded any more", engine.ErrBadModel)
 			case <-mod.ctx.Done():
@@ -178,29 +186,22 @@ func (r *Router) bring(mod *model, p *plan) (build.Plan, error) {
 		r.drop(made, errors.Is(err, engine.ErrBadModel))
 		return made, err
 	}
-	r.treatAsModel(mod, key)
+	r.loadAsModel(mod, key)
 	return made, nil
 }
 
-// treatAsModel does for a plan what was wanted for its model before: it becomes
-// resident, and the pin moves to it.
-func (r *Router) treatAsModel(mod *model, key string) {
+// loadAsModel makes a plan resident, if its model was wanted so before.
+func (r *Router) loadAsModel(mod *model, key string) {
 	r.mu.RLock()
-	loaded, pinned := mod.loaded, mod.pinned
+	loaded := mod.loaded
 	r.mu.RUnlock()
-	var err error
-	if loaded {
-		err = r.cfg.GPU.Load(mod.ctx, key, "")
-		r.noteLoss(err)
+	if !loaded {
+		return
 	}
-	if pinned {
-		err = errors.Join(err, r.cfg.GPU.Pin(key, true))
-	}
-	if pinned && err == nil && r.cfg.CPU != nil {
-		err = r.cfg.CPU.Pin(mod.Digest, false)
-	}
+	err := r.cfg.GPU.Load(mod.ctx, key, "")
+	r.noteLoss(err)
 	if err != nil && mod.ctx.Err() == nil {
-		r.cfg.Log.Warn("plan not pinned or not loaded ahead of use", "digest", mod.Digest, "error", err)
+		r.cfg.Log.Warn("plan not loaded ahead of use", "digest", mod.Digest, "error", err)
 	}
 }
 

@@ -10,29 +10,55 @@ import (
 // Pin protects the plans of a model from being victims, and the ONNX file as long
 // as there is none.
 func (r *Router) Pin(digest string, on bool) error {
+	r.pins.Lock()
+	defer r.pins.Unlock()
 	r.mu.Lock()
 	mod := r.models[digest]
+	if mod != nil {
+		mod.pinned = on
+	}
+	r.mu.Unlock()
 	if mod == nil {
-		r.mu.Unlock()
 		return r.other().Pin(digest, on)
 	}
-	mod.pinned = on
+	r.board.touch()
+	return r.applyPin(mod)
+}
+
+// repin lets the pin of a model go to its plan that is ready now, or back to the
+// file after the last one broke.
+func (r *Router) repin(mod *model) {
+	r.pins.Lock()
+	defer r.pins.Unlock()
+	if err := r.applyPin(mod); err != nil && mod.ctx.Err() == nil {
+		r.cfg.Log.Warn("model not pinned", "digest", mod.Digest, "error", err)
+	}
+}
+
+// applyPin pins what has to be, and nothing else of the model. The caller holds pins,
+// so that the last wish is the one that counts.
+func (r *Router) applyPin(mod *model) error {
+	r.mu.RLock()
+	known, on := r.models[mod.Digest] == mod, mod.pinned
 	var keys []string
 	for _, p := range mod.plans {
 		if p.state == ready {
 			keys = append(keys, p.key)
 		}
 	}
-	r.mu.Unlock()
-	r.board.touch()
-	if len(keys) == 0 && r.cfg.CPU != nil {
-		return r.cfg.CPU.Pin(digest, on)
+	r.mu.RUnlock()
+	if !known {
+		return nil
 	}
 	var errs []error
 	for _, key := range keys {
 		errs = append(errs, r.cfg.GPU.Pin(key, on))
 	}
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	if r.cfg.CPU != nil && err == nil {
+		err = r.cfg.CPU.Pin(mod.Digest, on && len(keys) == 0)
+	}
+	return err
 }
 
 // other is the manager of models that have no variants.

@@ -42,6 +42,7 @@ type fakeManager struct {
 	models  map[string]bool // known, and whether it is pinned
 	loads   []string
 	fail    error // of Infer and Load
+	onLoad  func()
 	specErr error
 	got     cachemgr.Request
 	number  uint64
@@ -106,6 +107,9 @@ func (m *fakeManager) Pin(digest string, on bool) error {
 }
 
 func (m *fakeManager) Load(_ context.Context, digest string, _ engine.DeviceID) (err error) {
+	if m.onLoad != nil {
+		m.onLoad()
+	}
 	m.do(func() {
 		m.loads = append(m.loads, digest)
 		err = m.fail

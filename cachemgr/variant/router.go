@@ -68,6 +68,8 @@ type Router struct {
 	lost     chan struct{}
 	loss     atomic.Pointer[error] // why the GPUs are gone
 
+	pins sync.Mutex // one change of pins at a time; taken before mu
+
 	mu     sync.RWMutex
 	models map[string]*model
 	ending map[string]*model // forgotten, and some plan's goroutine is not done
