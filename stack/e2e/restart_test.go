@@ -41,13 +41,7 @@ func TestRestart(t *testing.T) {
 			must(t, l.System(t.Context(), http.MethodPost, "/system/scale-function/streams",
 				types.ScaleServiceRequest{ServiceName: "streams", Namespace: lab.Namespace, Replicas: 1 + replicas%2}, nil))
 		}
-		within(t, 20*time.Second, func() error {
-			text, err := os.ReadFile(stateFile(l, "provider.log"))
-			if n := bytes.Count(text, []byte(`"restarted: `)); err == nil && n != i+1 {
-				err = fmt.Errorf("restarted %d times, want %d", n, i+1)
-			}
-			return err
-		})
+		awaitRestarts(t, l, i+1)
 		ld.await(t, 50)
 		events.answer(t, fmt.Sprint("after restart ", i))
 	}
@@ -59,6 +53,18 @@ func TestRestart(t *testing.T) {
 	if after := pids(t, l, "scale"); !slices.Equal(before, after) {
 		t.Errorf("processes of scale were %v, are %v", before, after)
 	}
+}
+
+// awaitRestarts waits until the provider has been restarted so many times.
+func awaitRestarts(t *testing.T, l *lab.Lab, times int) {
+	t.Helper()
+	within(t, 20*time.Second, func() error {
+		text, err := os.ReadFile(stateFile(l, "provider.log"))
+		if n := bytes.Count(text, []byte(`"restarted: `)); err == nil && n != times {
+			err = fmt.Errorf("restarted %d times, want %d", n, times)
+		}
+		return err
+	})
 }
 
 // TestRestartWithWaitingRequests restarts the provider while requests wait for a

@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -73,4 +75,30 @@ func deploySocket(t *testing.T, l *lab.Lab, env map[string]string) {
 
 func dialSocket(url string) (*websocket.Conn, *http.Response, error) {
 	return websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(url, "http")+"/function/socket", nil)
+}
+
+// TestWebSocketAcrossRestart restarts the provider twice while clients speak: each
+// goes on with the process that it began with.
+func TestWebSocketAcrossRestart(t *testing.T) {
+	l := start(t, lab.Options{})
+	deploySocket(t, l, nil)
+	var clients []*websocket.Conn
+	for i := range 3 {
+		if i > 0 {
+			must(t, l.Provider.Signal(syscall.SIGUSR2))
+			awaitRestarts(t, l, i)
+		}
+		c, _, err := dialSocket(l.URL)
+		must(t, err)
+		defer c.Close()
+		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		for j, c := range append(clients, c) {
+			message := fmt.Sprintf("%d after %d restarts", j, i)
+			must(t, c.WriteMessage(websocket.TextMessage, []byte(message)))
+			if _, got, err := c.ReadMessage(); err != nil || string(got) != message {
+				t.Fatalf("%q came back as %q: %v", message, got, err)
+			}
+		}
+		clients = append(clients, c)
+	}
 }
