@@ -14,9 +14,17 @@ const (
 	logFiles    = "2"
 )
 
+// maxProcesses of a container: enough for any function, and no way to use up the
+// machine's.
+const maxProcesses = 4096
+
+// withheld are rights that Docker gives containers and no function needs: with
+// NET_RAW one could answer in another's place on their common network.
+var withheld = []string{"NET_RAW", "MKNOD"}
+
 // request is a container in Docker's words.
 func request(c containerSpec) (*dockercontainer.Config, *dockercontainer.HostConfig) {
-	stop := int(math.Ceil(min(c.StopTimeout, math.MaxInt32*time.Second).Seconds()))
+	stop, processes := int(math.Ceil(min(c.StopTimeout, math.MaxInt32*time.Second).Seconds())), int64(maxProcesses)
 	config := &dockercontainer.Config{
 		Image: c.Image, Env: c.Env, Labels: c.Labels, StopTimeout: &stop,
 		// The runtime asks by itself, more often than most images would.
@@ -28,10 +36,11 @@ func request(c containerSpec) (*dockercontainer.Config, *dockercontainer.HostCon
 		RestartPolicy:  dockercontainer.RestartPolicy{Name: dockercontainer.RestartPolicyDisabled},
 		LogConfig:      dockercontainer.LogConfig{Type: "json-file", Config: map[string]string{"max-size": logFileSize, "max-file": logFiles}},
 		SecurityOpt:    []string{"no-new-privileges"},
+		CapDrop:        withheld,
 		ReadonlyRootfs: c.ReadOnly,
 		Resources: dockercontainer.Resources{
 			Memory: c.MemoryBytes, MemorySwap: c.MemoryBytes, // no swap beside it
-			NanoCPUs: c.NanoCPUs,
+			NanoCPUs: c.NanoCPUs, PidsLimit: &processes,
 		},
 	}
 	if c.ReadOnly {

@@ -84,6 +84,25 @@ func TestReaders(t *testing.T) {
 	}
 }
 
+// TestRights is what a container cannot do whatever its image says.
+func TestRights(t *testing.T) {
+	_, host := request(containerSpec{Mounts: []bind{{From: "/a", To: "/b"}}})
+	if host.Privileged || !slices.Contains(host.SecurityOpt, "no-new-privileges") || !slices.Contains(host.CapDrop, "NET_RAW") ||
+		host.PidsLimit == nil || *host.PidsLimit != maxProcesses || len(host.CapAdd)+len(host.Devices)+len(host.DeviceRequests)+len(host.Binds) > 0 {
+		t.Errorf("%+v", host)
+	}
+	for _, mode := range []bool{host.NetworkMode.IsHost(), host.PidMode.IsHost(), host.IpcMode.IsHost(), host.UTSMode.IsHost()} {
+		if mode {
+			t.Errorf("it shares what is the machine's: %+v", host)
+		}
+	}
+	for _, m := range host.Mounts {
+		if !m.ReadOnly {
+			t.Errorf("%s can be written to", m.Source)
+		}
+	}
+}
+
 func TestMeter(t *testing.T) {
 	var m meter
 	at := time.Unix(1000, 0)
