@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -36,10 +37,11 @@ func (b *nodeBench) paths(s *subject, want []byte) ([]*path, error) {
 	}, nil
 }
 
-// measure takes all paths once a round, in an order drawn anew each time: what
-// runs after what matters. A round has the latencies in
-// microseconds under the paths' names, and under NAME_added the latency less
-// what the engine took of that same request.
+// measure takes the subject's paths in rounds, and then those in shared memory in
+// rounds of their own: what runs beside a path is part of what is measured, by the
+// caches and the sleeping processors that it leaves. A round has the latencies in
+// microseconds under the paths' names, and under NAME_added the latency less what
+// the engine took of that same request.
 func (b *nodeBench) measure(ctx context.Context, s *subject, rounds int, rng *rand.Rand) ([]round, error) {
 	fmt.Printf("measure %s, %d bytes in: %d rounds\n", s.name, len(s.data), rounds)
 	session, err := newDirect(b.lab.Runtime, s)
@@ -54,16 +56,32 @@ func (b *nodeBench) measure(ctx context.Context, s *subject, rounds int, rng *ra
 	if err != nil {
 		return nil, err
 	}
+	results, err := measureInTurn(ctx, paths, session, rounds, rng)
+	if err != nil {
+		return nil, err
+	}
 	shared, err := newSharing(ctx, b.lab, s)
 	if err != nil {
 		return nil, err
 	}
 	defer shared.close()
-	more, err := shared.paths(b.lab, b.echoUnix, session.output())
+	if paths, err = shared.paths(b.lab, b.echoUnix, session.output()); err != nil {
+		return nil, err
+	}
+	more, err := measureInTurn(ctx, paths, session, rounds, rng)
 	if err != nil {
 		return nil, err
 	}
-	paths = append(paths, more...)
+	for i, r := range more {
+		delete(r, "direct")
+		maps.Copy(results[i], r)
+	}
+	return results, nil
+}
+
+// measureInTurn takes a plain session and all paths once a round, these in an order
+// drawn anew each time: what runs after what matters.
+func measureInTurn(ctx context.Context, paths []*path, session *direct, rounds int, rng *rand.Rand) ([]round, error) {
 	const warmUp = 100
 	results := make([]round, 0, rounds)
 	for i := range warmUp + rounds {
