@@ -29,7 +29,7 @@ func plots(_ context.Context, args []string) (any, error) {
 	}{
 		{"working-set.svg", "sim-lalb.json", workingSetFigure},
 		{"cdf-sim.svg", "sim-lalb-cdf.json", simCDFFigure},
-		{"attainment.svg", "sim-torpor-exponential.json", attainmentFigure},
+		{"attainment.svg", "sim-torpor-exponential-torpor.json", attainmentFigure},
 		{"cdf-replay.svg", "replay-cpu-cdf.json", replayCDFFigure},
 		{"cdf-replay-one-gpu.svg", "replay-one-gpu-cdf.json", replayCDFFigure},
 		{"cdf-replay-all-gpus.svg", "replay-all-gpus-cdf.json", replayCDFFigure},

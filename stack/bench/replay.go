@@ -62,12 +62,12 @@ func replay(ctx context.Context, args []string) (any, error) {
 func newReplayOptions(args []string) (*replayOptions, error) {
 	o := &replayOptions{}
 	flags := flag.NewFlagSet("replay", flag.ContinueOnError)
-	flags.IntVar(&o.functions, "functions", 20, "functions, each with a model of its own")
+	flags.IntVar(&o.functions, "functions", 16, "functions, each with a model of its own")
 	flags.IntVar(&o.nodes, "nodes", 2, "nodes; with -plans there is one, which has all GPUs")
-	flags.Float64Var(&o.share, "share", 0.6, "share of the models that all devices together have room for")
-	flags.Float64Var(&o.busy, "busy", 0.55, "the rate is that at which lb keeps devices busy for this share of the time")
+	flags.Float64Var(&o.share, "share", 0.5, "share of the models that all devices together have room for")
+	flags.Float64Var(&o.busy, "busy", 0.4, "the rate is that at which lb keeps devices busy for this share of the time")
 	flags.IntVar(&o.credits, "credits", 0, "requests that a device is given at a time; 0: as deployed, as many as keep it busy")
-	flags.DurationVar(&o.generator.Length, "length", 15*time.Second, "length of each workload")
+	flags.DurationVar(&o.generator.Length, "length", 12*time.Second, "length of each workload")
 	flags.Float64Var(&o.generator.Skew, "skew", 0.9, "popularity is 1/rank to the power of this")
 	flags.StringVar((*string)(&o.generator.Shape), "shape", string(sim.Flat), fmt.Sprintf("of the load: one of %v", sim.Shapes()))
 	flags.StringVar((*string)(&o.generator.Gaps), "gaps", string(sim.Exponential), "between requests: exponential or poisson")

@@ -40,11 +40,10 @@ func (s *replaySubject) place() string {
 }
 
 // replayShape is the input of the models that are made for the CPU: ResNet-18 with
-// fewer channels and pixels, so that bringing one takes about twice as long as
-// computing with it.
-var replayShape = []int64{1, 3, 160, 160}
+// fewer pixels, so that bringing one takes some times as long as computing with it.
+var replayShape = []int64{1, 3, 128, 128}
 
-const replayWidth = 0.75
+const replayWidth = 1
 
 // generatedSubjects makes models for the CPU. Their right outputs come from plain
 // sessions of ONNX Runtime in this process.
