@@ -10,6 +10,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 # Without one of these, tests would be skipped.
 : "${CHROMIUM:?a program}" "${GATEWAY:?a program}" "${FAAS_CLI:?a program}" "${QEMU_AARCH64:?a program}" "${DOCKER_COMPOSE:?a program}" "${PROMETHEUS:?a program}" "${ONNXRUNTIME_LIB:?a library}"
+[ -x "$PROMETHEUS" ] || { echo "test-docker.sh: there is no $PROMETHEUS (stack/deps/prometheus.sh)" >&2; exit 1; }
 
 if [ "${2:-}" != inside ]; then
 	mkdir -p "$1"

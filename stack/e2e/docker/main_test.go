@@ -41,6 +41,7 @@ type result struct {
 	// SecretSeconds is how long after deploying again a secret's new value is there.
 	SecretSeconds float64 `json:"secret_seconds"`
 	GatewayOK     bool    `json:"gateway_ok"`
+	ComposeOK     bool    `json:"compose_ok"`
 }
 
 // TestDocker is one test, of which the parts follow from each other.
@@ -62,7 +63,7 @@ func TestDocker(t *testing.T) {
 	var r result
 	r.GatewayOK = t.Run("Gateway", func(t *testing.T) { gateway(t, l) })
 	t.Run("InContainer", inContainer)
-	t.Run("Compose", func(t *testing.T) { compose(t, l) })
+	r.ComposeOK = t.Run("Compose", func(t *testing.T) { compose(t, l) })
 	t.Run("Update", func(t *testing.T) { r.FailedUpdate = update(t, d) })
 	t.Run("Scale", func(t *testing.T) { r.FailedScale = scale(t, d) })
 	t.Run("Restart", func(t *testing.T) { r.FailedProviderRestart = restart(t, d) })
