@@ -38,10 +38,11 @@ type Config struct {
 	Name    string // of the node, for people; the host's by default
 	Version string // of the program
 
-	Listen        string // TCP address of the protocol, or Off
-	MetricsListen string // TCP address of metrics and node routes, or Off
-	SocketDir     string // folder of the Unix socket, or Off
-	TLSCert       string // files; needed for addresses that are not loopback
+	Listen        string  // TCP address of the protocol, or Off
+	MetricsListen string  // TCP address of metrics and node routes, or Off
+	SocketDir     string  // folder of the Unix socket, or Off
+	Sockets       Sockets // those of a former run, for such addresses; Start takes them
+	TLSCert       string  // files; needed for addresses that are not loopback
 	TLSKey        string
 	TLSClientCA   string // if set, clients need a certificate of this authority
 

@@ -25,15 +25,27 @@ func (c Config) socketMode() fs.FileMode {
 	return 0o666
 }
 
-// listenUnix makes a socket of a name. One that an earlier process left is replaced, one
+// open listens on an address: with the socket that a former run has left, or one that
+// is made now.
+func (n *Node) open(c Config, name, network, address string, listen func(network, address string) (net.Listener, error)) (net.Listener, error) {
+	l, err := c.Sockets.take(name, network, address)
+	if l == nil && err == nil {
+		l, err = listen(network, address)
+	}
+	if err != nil {
+		return nil, err
+	}
+	n.opened = append(n.opened, opened{name, address, l})
+	return l, nil
+}
+
+// listenUnix makes a socket at a path. One that an earlier process left is replaced, one
 // that somebody still answers on is not.
-func (c Config) listenUnix(network, name string) (net.Listener, error) {
-	dir := c.SocketDir
-	path := filepath.Join(dir, name)
+func (c Config) listenUnix(network, path string) (net.Listener, error) {
 	if len(path) > maxSocketPath {
 		return nil, fmt.Errorf("socket_dir: the path %s has %d bytes, a socket's has at most %d", path, len(path), maxSocketPath)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("socket_dir: %w", err)
 	}
 	if err := removeStale(network, path); err != nil {
@@ -77,8 +89,8 @@ func removeStale(network, path string) error {
 }
 
 // listenTCP listens on an address, with TLS where that leaves the host.
-func (c Config) listenTCP(name, address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
+func (n *Node) listenTCP(c Config, name, address string) (net.Listener, error) {
+	l, err := n.open(c, name, "tcp", address, net.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -38,6 +39,7 @@ type Node struct {
 	server  *server.Server
 
 	listeners []*listener
+	opened    []opened
 	shared    *sharing // nil: there is no folder of sockets
 	serving   sync.WaitGroup
 	failed    chan error
@@ -139,6 +141,7 @@ func (c Config) managerConfig(s share, devices []engine.Device) cachemgr.Config 
 
 // listen opens every address, so that Start fails where one is taken.
 func (n *Node) listen(c Config) error {
+	defer c.Sockets.Close()
 	add := func(name string, l net.Listener, err error, h http.Handler) error {
 		if err == nil {
 			n.listeners = append(n.listeners, &listener{name, l, newHTTPServer(h, c)})
@@ -146,7 +149,7 @@ func (n *Node) listen(c Config) error {
 		return err
 	}
 	if !off(c.SocketDir) {
-		l, err := c.listenUnix("unix", api.SocketOIP)
+		l, err := n.open(c, "oip", "unix", filepath.Join(c.SocketDir, api.SocketOIP), c.listenUnix)
 		if err := add("socket", l, err, n.server); err != nil {
 			return err
 		}
@@ -155,13 +158,13 @@ func (n *Node) listen(c Config) error {
 		}
 	}
 	if !off(c.Listen) {
-		l, err := c.listenTCP("listen", c.Listen)
+		l, err := n.listenTCP(c, "listen", c.Listen)
 		if err := add("listen", l, err, n.server); err != nil {
 			return err
 		}
 	}
 	if !off(c.MetricsListen) {
-		l, err := c.listenTCP("metrics_listen", c.MetricsListen)
+		l, err := n.listenTCP(c, "metrics_listen", c.MetricsListen)
 		return add("metrics", l, err, n.server.Metrics())
 	}
 	return nil

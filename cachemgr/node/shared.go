@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net"
+	"path/filepath"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/shm"
@@ -18,7 +19,7 @@ type sharing struct {
 
 // listenShared makes the socket, beside that of the protocol.
 func (n *Node) listenShared(c Config) error {
-	l, err := c.listenUnix(shm.Network, api.SocketShm)
+	l, err := n.open(c, "shm", shm.Network, filepath.Join(c.SocketDir, api.SocketShm), c.listenUnix)
 	if err != nil {
 		return err
 	}

@@ -22,8 +22,8 @@ func main() {
 	// A second signal ends the program at once.
 	context.AfterFunc(ctx, stop)
 	err := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
-	if errors.Is(err, errRestart) {
-		err = restart()
+	if again, ok := errors.AsType[*restartError](err); ok {
+		err = restart(again.sockets)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cachemgrd:", err)
@@ -59,6 +59,10 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err := set.Err(); err != nil {
 		return err
 	}
+	var err error
+	if c.node.Sockets, err = node.InheritedSockets(environ); err != nil {
+		return err
+	}
 	c.node.Log, c.node.Version = log, version()
 	if err := c.openEngines(environ, log); err != nil {
 		return err
@@ -89,10 +93,10 @@ func serve(ctx context.Context, c config, environ []string) error {
 	case err = <-n.Failed():
 	case <-there:
 		log.Info("there is a GPU now: restarting with it")
-		err = errRestart
+		err = &restartError{}
 	case <-n.Lost():
 		log.Warn("restarting to get the GPU back; the CPU stands in until then", "pause", c.pause-time.Since(began))
-		err = errRestart
+		err = &restartError{}
 		select { // one that is lost again and again must not end every request
 		case <-time.After(c.pause - time.Since(began)):
 		case <-ctx.Done():
@@ -107,11 +111,18 @@ func serve(ctx context.Context, c config, environ []string) error {
 func finish(n *node.Node, c config, err error) error {
 	drain, cancel := context.WithTimeout(context.Background(), c.drain)
 	defer cancel()
+	again, restarts := errors.AsType[*restartError](err)
+	if restarts {
+		var e error
+		if again.sockets, e = n.Sockets(); e != nil {
+			c.node.Log.Warn("clients will be refused during the restart", "error", e)
+		}
+	}
 	if e := n.Shutdown(drain); e != nil {
 		// Something still computes: the engines must not be taken from under it.
 		return errors.Join(err, e)
 	}
-	if errors.Is(err, errRestart) {
+	if restarts {
 		return err // exec gives everything back, also what a lost GPU does not
 	}
 	return errors.Join(err, c.closeEngines())

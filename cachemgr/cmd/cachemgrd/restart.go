@@ -13,12 +13,18 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/faas-gpu/faas-gpu/cachemgr/node"
 )
 
-// errRestart: the program has to begin anew, in the same process. After a GPU was
+// restartError: the program has to begin anew, in the same process. After a GPU was
 // lost, or where there was none at first, the CUDA driver gives this run of the
 // program none any more.
-var errRestart = errors.New("restart")
+type restartError struct {
+	sockets node.Sockets // where clients wait for the next run
+}
+
+func (*restartError) Error() string { return "restart" }
 
 // checkGPU is the argument with which the program only says whether GPUs can be
 // used.
@@ -29,7 +35,7 @@ const lastLook = 5 * time.Minute
 
 // restart replaces this run of the program by another one with the same process
 // number, arguments and environment. It returns only if that fails.
-func restart() error {
+func restart(sockets node.Sockets) error {
 	// Go's own files are closed by exec; a library's may not be.
 	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("restart: %w", err)
@@ -38,7 +44,11 @@ func restart() error {
 	if err != nil {
 		return fmt.Errorf("restart: %w", err)
 	}
-	return fmt.Errorf("restart: %w", syscall.Exec(path, os.Args, os.Environ()))
+	environ, err := sockets.Environ(os.Environ())
+	if err != nil {
+		return fmt.Errorf("restart: %w", err)
+	}
+	return fmt.Errorf("restart: %w", syscall.Exec(path, os.Args, environ))
 }
 
 // tryGPU opens the GPUs and says what it has found.
