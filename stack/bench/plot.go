@@ -121,11 +121,11 @@ func workingSetFigure(file string) (figures.Figure, error) {
 	mean := lines(series, func(p simPoint) float64 { return p.MeanMS / 1000 }, "lb", "lalb", "lalbo3", "swap")
 	tail := lines(series, func(p simPoint) float64 { return p.P99MS / 1000 }, "lb", "lalb", "lalbo3", "swap")
 	for i := range tail {
-		tail[i].Name, tail[i].Dashed, tail[i].Like = tail[i].Name+", p99", true, i+1
+		tail[i].Name, tail[i].Dashed, tail[i].Like = "", true, i+1
 	}
 	return figures.Figure{
 		Title: "Simulated: twelve GPUs of 8 GB, 325 requests a minute", X: "functions", Y: "latency, s (mean; dashed: p99)",
-		LogY: true, LegendLeft: true, Lines: append(mean, tail...),
+		LogY: true, Bottom: 0.2, Top: 400, LegendLeft: true, LegendLow: true, Lines: append(mean, tail...),
 	}, err
 }
 
@@ -161,7 +161,7 @@ func replayCDFFigure(file string) (figures.Figure, error) {
 	measured := distribution(latencies["measured"], 1, false)
 	simulated := distribution(latencies["simulated"], 1, true)
 	for i := range simulated {
-		simulated[i].Name, simulated[i].Like = simulated[i].Name+", simulated", i+1
+		simulated[i].Name, simulated[i].Like = "", i+1
 	}
 	return figures.Figure{
 		Title: "Replayed on real nodes", X: "latency, ms (dashed: simulated)", Y: "share of the requests",

@@ -17,7 +17,7 @@ import (
 
 // Line is one series of a figure.
 type Line struct {
-	Name   string
+	Name   string // "": it is not in the legend
 	Points [][2]float64
 	Marked bool // with a mark at each point
 	Dashed bool
@@ -103,7 +103,9 @@ func (l Line) add(p *plot.Plot, c color.RGBA, shape int) error {
 		p.Add(marks)
 		thumbs = append(thumbs, marks)
 	}
-	p.Legend.Add(l.Name, thumbs...)
+	if l.Name != "" {
+		p.Legend.Add(l.Name, thumbs...)
+	}
 	return nil
 }
 
