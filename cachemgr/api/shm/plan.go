@@ -40,6 +40,9 @@ type plan struct {
 // newPlan finds what is large in a request; nil if nothing is. known are the
 // model's outputs, nil where they are not known.
 func newPlan(r *oip.Request, known []output) *plan {
+	if !hasLarge(r, known) {
+		return nil // before anything is allocated: most requests are small
+	}
 	p := &plan{r: r}
 	place := func(n int64) (offset int64) {
 		offset = p.size
@@ -66,6 +69,21 @@ func newPlan(r *oip.Request, known []output) *plan {
 		return nil
 	}
 	return p
+}
+
+// hasLarge reports whether a request may have a large tensor.
+func hasLarge(r *oip.Request, known []output) bool {
+	for i := range r.Inputs {
+		if int64(len(r.Inputs[i].Data)) >= large {
+			return true
+		}
+	}
+	for i := range known {
+		if known[i].size >= large {
+			return true
+		}
+	}
+	return false
 }
 
 // wanted are a request's outputs, by name where they are known.
