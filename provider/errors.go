@@ -48,7 +48,8 @@ func httpStatus(err error) int {
 		return http.StatusRequestTimeout
 	case errors.Is(err, dispatch.ErrQueueFull):
 		return http.StatusTooManyRequests
-	case errors.Is(err, dispatch.ErrTimeout), errors.Is(err, dispatch.ErrNoReplica), errors.Is(err, dispatch.ErrRetired):
+	case errors.Is(err, dispatch.ErrTimeout), errors.Is(err, dispatch.ErrNoReplica), errors.Is(err, dispatch.ErrRetired),
+		errors.Is(err, dispatch.ErrFailing):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, dispatch.ErrUnreachable), errors.Is(err, upstream.ErrFailed), errors.Is(err, upstream.ErrNotSent):
 		return http.StatusBadGateway

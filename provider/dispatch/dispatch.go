@@ -30,6 +30,7 @@ var (
 	ErrNoReplica       = errors.New("scaled to zero, and a request may not wake it")
 	ErrUnreachable     = errors.New("no replica could be reached")
 	ErrTimeout         = errors.New("no replica was free in time")
+	ErrFailing         = errors.New("its replicas fail before they are ready")
 	ErrRetired         = errors.New("another dispatcher has taken over")
 )
 
@@ -89,6 +90,7 @@ type Function struct {
 	Key     string // its name for the scheduler
 	runtime *runtime.Function
 	use     *use
+	failing bool // no replica is to be expected soon
 	// revisions are what nodes know it as, the present one first.
 	revisions []api.FunctionRef
 }

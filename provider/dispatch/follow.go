@@ -56,7 +56,9 @@ func (d *Dispatcher) understand(id runtime.ID, f *runtime.Function, known *Funct
 		}
 		spec.ID = id
 	}
-	return &Function{Spec: spec, Key: id.String(), runtime: f, use: useOf(f, known, time.Now()), revisions: Revisions(id, f)}
+	return &Function{
+		Spec: spec, Key: id.String(), runtime: f, use: useOf(f, known, time.Now()), failing: failing(f), revisions: Revisions(id, f),
+	}
 }
 
 // Revisions is what nodes know a function as, the present revision first.

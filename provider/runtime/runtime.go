@@ -136,6 +136,9 @@ type Function struct {
 	// Problem says in words why replicas are missing ("image not found: …",
 	// "exited with status 2, restarted in 4s"); "" if nothing is wrong.
 	Problem string
+	// InVain counts the replicas of the present deployment that did not start, or
+	// ended before they were ready, since one was ready.
+	InVain int
 }
 
 // Replica is one running copy.

@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -33,6 +32,7 @@ type Function struct {
 	revision int
 	replicas []*replica // in the order of their start
 	backoff  backoff
+	inVain   int           // see runtime.Function
 	failure  string        // how the last replica failed, "" once all are ready again
 	tokens   map[int]token // by revision
 	shown    shown
@@ -122,7 +122,7 @@ func (f *Function) step() time.Time {
 			desired = w.Desired
 		}
 		if !w.Deleted && w.Revision != f.revision || desired == 0 {
-			f.backoff, f.failure = backoff{}, ""
+			f.backoff, f.failure, f.inVain = backoff{}, "", 0
 		}
 		if !w.Deleted {
 			f.revision = w.Revision
@@ -210,21 +210,6 @@ func (f *Function) start(w *Want) {
 	f.notStarted(err, began)
 }
 
-// notStarted says why a replica was not started, and when that is tried again.
-func (f *Function) notStarted(err error, began time.Time) {
-	if later := (Later{}); errors.As(err, &later) {
-		f.failure, f.backoff.until = later.Why, later.At
-		return
-	}
-	if errors.Is(err, ErrNoRoom) && f.makeRoom(began) {
-		f.failure, f.backoff.until = "a replica of the former deployment leaves first: "+err.Error(), began.Add(2*drainDelay)
-		return
-	}
-	f.backoff.failed(time.Now(), began)
-	f.failure = startFailure(err, f.backoff)
-	f.all.config.Log.Error("a replica cannot be started", "function", f.id, "err", err)
-}
-
 // makeRoom lets the newest replica of the former deployment go, unless one goes
 // already; false if there is none.
 func (f *Function) makeRoom(now time.Time) bool {
@@ -262,24 +247,9 @@ func (f *Function) take(r Replica) {
 	p := &prober{client: f.all.client, url: own.info.URL, path: "/_/ready"}
 	f.all.tasks.Go(func() {
 		p.watch(ctx, func(h health) {
-			f.post(ctx, func() { own.health = h })
+			f.post(ctx, func() { f.heard(own, h) })
 		})
 	})
-}
-
-// ended cleans up after a replica.
-func (f *Function) ended(r *replica, how string) {
-	r.cancel()
-	line := f.keeper.Ended(r.Replica)
-	f.replicas = slices.DeleteFunc(f.replicas, func(other *replica) bool { return other == r })
-	if r.phase != up {
-		f.all.config.Log.Info("replica stopped", "replica", r.info.ID)
-		return
-	}
-	now := time.Now()
-	f.backoff.failed(now, r.info.Started)
-	f.failure = endFailure(r.info, how, line, now, f.backoff)
-	f.all.config.Log.Warn("a replica ended by itself", "replica", r.info.ID, "how", how)
 }
 
 // detach lets go of replicas that run on, and tells that a function that was

@@ -81,4 +81,5 @@ type replica struct {
 	phase    phase
 	deadline time.Time
 	health   health
+	served   bool // it was ready, for the present deployment
 }

@@ -14,6 +14,7 @@ type shown struct {
 	revisions []string // running
 	present   int      // revision
 	problem   string
+	inVain    int
 }
 
 type shownReplica struct {
@@ -57,13 +58,13 @@ func (f *Function) show(desired int) {
 		next.revisions = append(next.revisions, revisionName(f.uid, revision))
 	}
 	next.present = f.revision
-	next.problem = f.problem(desired)
+	next.problem, next.inVain = f.problem(desired), f.inVain
 	if next.equal(f.shown) {
 		return
 	}
 	f.shown = next
 	f.all.board.change(f.id, f.uid, func(shown *runtime.Function) {
-		shown.Replicas, shown.Problem = replicas, next.problem
+		shown.Replicas, shown.Problem, shown.InVain = replicas, next.problem, next.inVain
 		// An update may have shown a later present one meanwhile.
 		shown.Revisions = revisions(shown.Revisions[0], next.revisions)
 	})
@@ -71,7 +72,7 @@ func (f *Function) show(desired int) {
 
 func (s shown) equal(t shown) bool {
 	return slices.Equal(s.replicas, t.replicas) && slices.Equal(s.revisions, t.revisions) &&
-		s.present == t.present && s.problem == t.problem
+		s.present == t.present && s.problem == t.problem && s.inVain == t.inVain
 }
 
 // revisions lists the present one and then the others.

@@ -1,0 +1,16 @@
+package dispatch
+
+import (
+	"github.com/faas-gpu/faas-gpu/provider/function"
+	"github.com/faas-gpu/faas-gpu/provider/runtime"
+)
+
+// vainStarts is after how many of them nobody has to wait for the next one. They
+// are a second, two and four apart.
+const vainStarts = 3
+
+// failing reports whether a function's replicas fail again and again, and there is
+// none that is ready: its requests would wait for nothing.
+func failing(f *runtime.Function) bool {
+	return f.InVain >= vainStarts && f.Desired > 0 && function.ReadyReplicas(f) == 0
+}

@@ -1,0 +1,50 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/faas-gpu/faas-gpu/provider/runtime"
+)
+
+// TestFailing refuses requests at once while replicas fail again and again, and only
+// then.
+func TestFailing(t *testing.T) {
+	play(t, func(t *testing.T, rt *fake, d *Dispatcher) {
+		change := func(inVain int, ready bool) {
+			rt.set(digits, func(f *runtime.Function) {
+				f.Desired, f.InVain, f.Problem = 1, inVain, "exited with status 2"
+				f.Replicas = []runtime.Replica{{ID: "a", URL: "http://a:1", Ready: ready}}
+			})
+			synctest.Wait()
+		}
+		change(vainStarts-1, false)
+		ctx, cancel := context.WithCancel(t.Context())
+		waits := later(t, d, ctx)
+		change(vainStarts, false)
+		began := time.Now()
+		if _, err := acquire(t, d, t.Context()); !errors.Is(err, ErrFailing) || !strings.Contains(err.Error(), "status 2") || time.Since(began) > 0 {
+			t.Errorf("got %v after %v", err, time.Since(began))
+		}
+		select {
+		case err := <-waits:
+			t.Errorf("one that came before: %v", err)
+		default:
+		}
+		cancel()
+		<-waits
+		change(vainStarts, true)
+		l, err := acquire(t, d, t.Context())
+		if err != nil {
+			t.Errorf("one is ready: %v", err)
+		}
+		l.Done()
+		if u := used(t, d); u.Requests != 0 {
+			t.Errorf("%+v", u)
+		}
+	})
+}
