@@ -44,7 +44,10 @@ func TestFiles(t *testing.T) {
 		{"GET", "/list", 301, ""},
 		{"GET", "/absent", 404, ""},
 		{"GET", "/../secret", 404, ""},
-		{"GET", "/link", 500, ""},
+		{"GET", "/link", 404, ""},
+		{"GET", "/list/a.txt/b", 404, ""},
+		{"GET", "/" + strings.Repeat("a", 300), 404, ""},
+		{"GET", "/\x00", 404, ""},
 		{"POST", "/", 405, "GET and HEAD"},
 	} {
 		w := httptest.NewRecorder()
