@@ -86,3 +86,17 @@ func TestPinsFollowThePlan(t *testing.T) {
 		}
 	})
 }
+
+// Functions that change their terms on and on do not take the node over.
+func TestTermsAreBounded(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		for batch := 1; batch <= 3*mostPlans; batch++ {
+			r.add("m", cachemgr.Terms{Precisions: []string{"fp16"}, MaxBatch: batch})
+		}
+		mod, _ := r.find("m")
+		if len(mod.plans) != mostPlans || len(mod.terms) != mostTerms {
+			r.Errorf("%d plans for %d terms, want at most %d and %d", len(mod.plans), len(mod.terms), mostPlans, mostTerms)
+		}
+		r.want("m", "cpu", cachemgr.Terms{Precisions: []string{"fp16"}, MaxBatch: 3 * mostPlans})
+	})
+}

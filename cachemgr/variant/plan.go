@@ -20,14 +20,6 @@ type plan struct {
 	broken chan struct{} // told when the plan turned out to be no good
 }
 
-// making is how far a plan is.
-type making struct {
-	progress build.Progress
-	began    time.Time // of the present phase
-	err      error     // while failed or unbuilt
-	retryAt  time.Time
-}
-
 // planKey names a plan at the GPUs' manager.
 func planKey(id string) string { return "plan:" + id }
 
@@ -38,25 +30,6 @@ func (p *plan) String() string {
 		return what + p.err.Error()
 	}
 	return what + p.progress.String()
-}
-
-// Bounds of what callers are told to wait for a plan.
-const (
-	shortWait = 2 * time.Second
-	guessWait = 10 * time.Second
-	longWait  = time.Minute
-)
-
-// estimate is when to ask again for a plan that is not ready.
-func (m making) estimate(now time.Time) time.Time {
-	if m.err != nil {
-		return m.retryAt
-	}
-	wait := guessWait
-	if f := m.progress.Fraction; f > 0 {
-		wait = time.Duration(float64(now.Sub(m.began)) * (1 - f) / f)
-	}
-	return now.Add(min(max(wait, shortWait), longWait))
 }
 
 // ensure starts a goroutine for each plan that a model lacks. The caller holds mu.
@@ -70,6 +43,10 @@ func (r *Router) ensure(mod *model) {
 	}
 	former := r.ending[mod.Digest]
 	for _, o := range wanted(mod.terms, options) {
+		if len(mod.plans) >= mostPlans {
+			r.cfg.Log.Warn("no plan: there are as many of this file as there may be", "digest", mod.Digest, "precision", o.precision, "batch", o.batch, "limit", mostPlans)
+			return
+		}
 		p := &plan{option: o, broken: make(chan struct{}, 1)}
 		p.progress, p.began = build.Progress{Phase: build.PhaseStart, Fraction: -1}, time.Now()
 		mod.plans = append(mod.plans, p)

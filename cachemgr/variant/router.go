@@ -163,13 +163,27 @@ func (r *Router) Add(m cachemgr.Model) error {
 		r.models[m.Digest] = mod
 	}
 	mod.Model = m
-	terms := normal(m.Terms, r.cfg.CPU != nil)
-	if !slices.ContainsFunc(mod.terms, func(t cachemgr.Terms) bool { return reflect.DeepEqual(t, terms) }) {
-		mod.terms = append(mod.terms, terms)
-	}
+	mod.wantAlso(normal(m.Terms, r.cfg.CPU != nil))
 	r.ensure(mod)
 	r.show(mod)
 	return nil
+}
+
+// mostTerms is on how many different terms a file has plans. Functions come and go,
+// and change theirs: then the first are forgotten. mostPlans is how many it has.
+const (
+	mostTerms = 16
+	mostPlans = 16
+)
+
+// wantAlso adds the terms of a function, as the latest.
+func (mod *model) wantAlso(terms cachemgr.Terms) {
+	// Not in place: who reads the terms may have let go of the lock.
+	kept := slices.DeleteFunc(slices.Clone(mod.terms), func(t cachemgr.Terms) bool { return reflect.DeepEqual(t, terms) })
+	if len(kept) == mostTerms {
+		kept = kept[1:]
+	}
+	mod.terms = append(kept, terms)
 }
 
 // Forget removes a model with all its plans.
