@@ -48,6 +48,9 @@ func (c *cell) missRatio() float64 {
 // cell makes the provider use a policy, brings caches into a state that does not
 // depend on what was measured before, and sends the workload.
 func (r *replayBench) cell(ctx context.Context, policy locality.Policy, seed uint64, w sim.Workload) (*cell, error) {
+	if len(w.Requests) == 0 {
+		return nil, fmt.Errorf("no requests in %v at %.0f a minute: want a larger -length", r.generator.Length, r.rate)
+	}
 	if err := r.use(ctx, policy); err != nil {
 		return nil, err
 	}

@@ -87,7 +87,8 @@ func generatedSubjects(ctx context.Context, library, dir string, n int) (subject
 
 // planSubjects are plans of a folder, spread evenly over their names. Their right
 // outputs are found out later: those of the model while it is resident. shared is
-// what all models on a device need together.
+// what a device needs beside the models that it holds: for all together, and for what
+// stays there of each that was evicted.
 func planSubjects(ctx context.Context, o *replayOptions) (subjects []*replaySubject, shared int64, err error) {
 	g := gpuOptions{library: o.library, settings: o.settings, plans: o.plans}
 	all, err := g.planFiles()
@@ -101,6 +102,7 @@ func planSubjects(ctx context.Context, o *replayOptions) (subjects []*replaySubj
 	for i := range paths {
 		paths[i] = all[i*len(all)/o.functions]
 	}
+	var overhead, residue int64
 	probes, err := probeSizes(ctx, g, paths)
 	if err != nil {
 		return nil, 0, err
@@ -124,7 +126,8 @@ func planSubjects(ctx context.Context, o *replayOptions) (subjects []*replaySubj
 		}
 		fillPattern(s.data)
 		subjects = append(subjects, s)
-		shared = max(shared, p.overhead())
+		overhead = max(overhead, p.overhead())
+		residue += p.cost.Residual
 	}
-	return subjects, shared, nil
+	return subjects, overhead + residue, nil
 }
