@@ -60,6 +60,7 @@ func (v *invocation) prepare(b *body, lease *dispatch.Lease) {
 		Set:     v.fields[:],
 		Body:    b.bytes,
 		Upgrade: upstream.UpgradeOf(v.r),
+		Timeout: v.function.Spec.Answer,
 	}
 	if b.stream != nil {
 		v.request.Stream, v.request.Length, v.request.Interrupt = b.stream, b.length, b.stream.interrupt

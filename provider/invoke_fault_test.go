@@ -120,6 +120,19 @@ func TestInvokeTimeout(t *testing.T) {
 	}
 }
 
+// TestInvokeOwnTimeout gives a function the time that it was deployed with.
+func TestInvokeOwnTimeout(t *testing.T) {
+	brief := func(_ *Config, b *benchConfig) { b.upstream.Timeout = 20 * time.Millisecond }
+	b := start(t, newFakeRuntime(replica(t, func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(60 * time.Millisecond)
+		io.WriteString(w, "late")
+	})), brief)
+	b.deployed(t, func(d *types.FunctionDeployment) { d.EnvVars = map[string]string{"write_timeout": "1m"} }, 1)
+	if resp, body := b.ask(t, b.request(t, "GET", "/function/digits", nil)); resp.StatusCode != http.StatusOK || body != "late" {
+		t.Errorf("got %d %q", resp.StatusCode, body)
+	}
+}
+
 func TestInvokeQueueIsFull(t *testing.T) {
 	arrived, release := make(chan struct{}, 10), make(chan struct{})
 	one := func(_ *Config, b *benchConfig) { b.queue = 1 }

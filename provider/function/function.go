@@ -31,6 +31,9 @@ type Spec struct {
 	MaxInFlight int // requests that one replica takes at a time, 0 for no limit
 	Limits      runtime.Resources
 	StopTimeout time.Duration
+	// Answer is the time that the function says its requests may take, 0 if it does
+	// not say.
+	Answer time.Duration
 }
 
 // Key is the function's name for schedulers.
@@ -69,6 +72,9 @@ func Parse(d types.FunctionDeployment) (Spec, error) {
 	p.requests(d.Requests)
 	s.MaxInFlight = p.maxInFlight(d.EnvVars)
 	s.StopTimeout = p.stopTimeout(d.EnvVars)
+	if d.EnvVars["write_timeout"] != "" {
+		s.Answer = s.StopTimeout // by then the watchdog has answered
+	}
 	if err := errors.Join(p.errs...); err != nil {
 		return Spec{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}

@@ -72,7 +72,7 @@ func TestParse(t *testing.T) {
 			with(func(s *Spec) { s.Limits = runtime.Resources{MemoryBytes: 5 << 20, MilliCPU: 1500} }),
 		},
 		"max_inflight":  {envVar("max_inflight", "3"), with(func(s *Spec) { s.MaxInFlight = 3 })},
-		"write_timeout": {envVar("write_timeout", "5"), with(func(s *Spec) { s.StopTimeout = 7 * time.Second })},
+		"write_timeout": {envVar("write_timeout", "5"), with(func(s *Spec) { s.StopTimeout, s.Answer = 7*time.Second, 7*time.Second })},
 		"healthcheck_interval": {envVar("healthcheck_interval", "1500ms"),
 			with(func(s *Spec) { s.StopTimeout = 33500 * time.Millisecond })},
 	}

@@ -37,7 +37,7 @@ func ReadLimits(set *env.Set) Limits {
 		WakeFromZero:    set.Bool("scale_from_zero", true, "a request starts a function that is scaled to zero"),
 		ZeroAfter:       set.Duration("zero_duration", 15*time.Minute, "time that a function with the label com.openfaas.scale.zero=true is idle before it is scaled to zero, unless com.openfaas.scale.zero-duration says otherwise; only with scale_from_zero=true"),
 		DialTimeout:     set.Duration("dial_timeout", 3*time.Second, "time to connect to a replica"),
-		UpstreamTimeout: set.Duration("upstream_timeout", time.Minute, "time that a replica may be silent, before its response or within it; 0: for ever"),
+		UpstreamTimeout: set.Duration("upstream_timeout", time.Minute, "time that a replica may be silent, before its response or within it, unless the function is deployed with a longer write_timeout; 0: for ever"),
 		UpstreamIdle:    set.Duration("upstream_idle_timeout", 8*time.Second, "time that an unused connection to a replica is kept"),
 		UpstreamConns:   set.Int("max_idle_conns_per_host", 1024, "unused connections kept per replica"),
 	}

@@ -21,7 +21,7 @@ var (
 	// ErrNotSent: no byte of the request reached the replica; another one may be
 	// tried.
 	ErrNotSent = errors.New("replica not reached")
-	// ErrTimeout: the replica said nothing for Config.Timeout.
+	// ErrTimeout: the replica said nothing for Config.Timeout or Request.Timeout.
 	ErrTimeout = errors.New("replica did not answer in time")
 	// ErrInterrupted is what Request.Stream returns after Request.Interrupt.
 	ErrInterrupted = errors.New("interrupted")
@@ -86,7 +86,7 @@ func (c *Client) Close() {
 // caller must call. When ctx ends, so does the exchange. An error is ctx's or
 // one of this package's.
 func (c *Client) Do(ctx context.Context, address string, r *Request) (*Response, error) {
-	conn, err := c.connect(ctx, address)
+	conn, err := c.connect(ctx, address, c.timeout(r))
 	if err != nil {
 		return nil, err
 	}
@@ -102,14 +102,22 @@ func (c *Client) Do(ctx context.Context, address string, r *Request) (*Response,
 	return response, nil
 }
 
+// timeout is how long a replica may be silent that answers r, 0 for ever.
+func (c *Client) timeout(r *Request) time.Duration {
+	if c.cfg.Timeout == 0 {
+		return 0
+	}
+	return max(c.cfg.Timeout, r.Timeout)
+}
+
 // connect returns a connection to address, an unused one if there is any.
-func (c *Client) connect(ctx context.Context, address string) (*conn, error) {
+func (c *Client) connect(ctx context.Context, address string, timeout time.Duration) (*conn, error) {
 	for {
 		conn := c.take(address)
 		if conn == nil {
 			break
 		}
-		if conn.alive() {
+		if conn.timeout = timeout; conn.alive() {
 			return conn, nil
 		}
 		conn.Close()
@@ -121,7 +129,7 @@ func (c *Client) connect(ctx context.Context, address string) (*conn, error) {
 		}
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
-	return newConn(raw, address, c.cfg.Timeout)
+	return newConn(raw, address, timeout)
 }
 
 func (c *Client) take(address string) *conn {

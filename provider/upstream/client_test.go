@@ -128,6 +128,37 @@ func TestNotSent(t *testing.T) {
 	}
 }
 
+// TestRequestsTimeout lets a replica be silent for longer where a request says so,
+// on an unused connection too, and for no longer with the next one.
+func TestRequestsTimeout(t *testing.T) {
+	proceed := make(chan struct{})
+	address := speaker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		for range 2 {
+			http.ReadRequest(r)
+			<-proceed
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+		}
+		io.Copy(io.Discard, r) // until the other side closes
+	})
+	c := client(t, func(c *Config) { c.Timeout = 20 * time.Millisecond })
+	patient := get("/")
+	patient.Timeout = 20 * time.Second
+	for range 2 {
+		time.AfterFunc(60*time.Millisecond, func() { proceed <- struct{}{} })
+		resp, err := c.Do(t.Context(), address, patient)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(resp); err != nil || string(body) != "hi" {
+			t.Errorf("got %q, %v", body, err)
+		}
+		resp.Close()
+	}
+	if _, err := c.Do(t.Context(), address, get("/")); !errors.Is(err, ErrTimeout) {
+		t.Errorf("the next one: %v", err)
+	}
+}
+
 func TestSilenceIsATimeout(t *testing.T) {
 	brief := func(c *Config) { c.Timeout = 20 * time.Millisecond }
 	for name, answer := range map[string]string{"": "", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi": "hi"} {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Request is what is sent to a replica.
@@ -25,6 +26,10 @@ type Request struct {
 	// Upgrade is a protocol that the replica may switch to, see UpgradeOf; there is
 	// no body then.
 	Upgrade string
+
+	// Timeout is how long the replica may be silent where that is longer than
+	// Config.Timeout.
+	Timeout time.Duration
 
 	// Body is the whole body, or nothing if Stream is set.
 	Body []byte
