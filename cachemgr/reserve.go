@@ -9,7 +9,8 @@ import (
 )
 
 // Reserve sets bytes of a device aside for somebody beside the models, as the
-// builder of their engines, and returns once models have made room; they cannot
+// builder of their engines, and returns once models have made room, and the driver
+// has what the engine keeps for reuse; they cannot
 // have these bytes until release is called. ErrNoMemory: there are never that
 // many; ErrUnavailable: no such device; ErrClosed; ctx's.
 func (m *Manager) Reserve(ctx context.Context, id engine.DeviceID, bytes int64) (release func(), err error) {
@@ -17,7 +18,9 @@ func (m *Manager) Reserve(ctx context.Context, id engine.DeviceID, bytes int64) 
 	if err != nil {
 		return nil, fmt.Errorf("reserve memory: %w", err)
 	}
+	endLoan := func() {}
 	release = sync.OnceFunc(func() {
+		endLoan()
 		m.mu.Lock()
 		defer m.unlock()
 		d.ledger.reserved -= bytes
@@ -26,6 +29,12 @@ func (m *Manager) Reserve(ctx context.Context, id engine.DeviceID, bytes int64) 
 	})
 	if err = m.await(ctx, func() bool { return m.closed || d.ledger.room() >= 0 }); err == nil {
 		err = m.ended()
+	}
+	if lender, ok := m.cfg.Engine.(engine.Lender); ok && err == nil {
+		var end func()
+		if end, err = lender.Lend(id, bytes); err == nil {
+			endLoan = end
+		}
 	}
 	if err != nil {
 		release()

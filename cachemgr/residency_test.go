@@ -76,7 +76,7 @@ func (r *rig) wantBytes(want api.DeviceStatus) {
 	synctest.Wait()
 	got := r.m.Status().Devices[0]
 	want.ID, want.Name, want.Kind, want.Engine, want.Total, want.Budget = got.ID, got.Name, got.Kind, got.Engine, got.Total, got.Budget
-	want.Slots = 1 // as configured
+	want.Overhead, want.Slots = got.Overhead, 1 // as configured
 	if got != want {
 		r.Errorf("device has %+v, want %+v", got, want)
 	}

@@ -129,8 +129,8 @@ func (d *device) status(engine string, slots int) api.DeviceStatus {
 		Total: d.TotalBytes, Budget: d.ledger.budget,
 		Resident: d.ledger.resident, Loading: d.ledger.loading,
 		Draining: d.ledger.draining, Residual: d.ledger.residual,
-		Reserved: d.ledger.reserved,
-		Running:  d.running, Queued: d.queued, Slots: slots,
+		Reserved: d.ledger.reserved, Overhead: d.ledger.overhead, Kept: d.KeptBytes,
+		Running: d.running, Queued: d.queued, Slots: slots,
 	}
 }
 

@@ -188,7 +188,7 @@ const readEvery = 50 * time.Millisecond
 func (d *device) update(read engine.Device) {
 	if read.ID == d.ID {
 		d.read = time.Now()
-		d.ledger.overhead = read.Overhead
+		d.ledger.overhead, d.KeptBytes = read.Overhead, read.KeptBytes
 	}
 }
 

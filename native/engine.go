@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -46,6 +47,7 @@ type Engine struct {
 	shim    *shim
 	devices []*device
 	pins    *pins
+	log     *slog.Logger
 	open    atomic.Int64 // Stageds
 }
 
@@ -56,7 +58,10 @@ type device struct {
 	slots *slots
 }
 
-var _ engine.Engine = (*Engine)(nil)
+var (
+	_ engine.Engine = (*Engine)(nil)
+	_ engine.Lender = (*Engine)(nil)
+)
 
 // New loads the library and makes a context on each device. ErrUnavailable: the
 // library, the CUDA driver, a device or TensorRT is missing; the error says which.
@@ -79,7 +84,7 @@ func New(o Options) (*Engine, error) {
 		s.close()
 		return nil, err
 	}
-	e := &Engine{shim: s, pins: &pins{shim: s, log: o.Log, begins: make(map[unsafe.Pointer]struct{})}}
+	e := &Engine{shim: s, log: o.Log, pins: &pins{shim: s, log: o.Log, begins: make(map[unsafe.Pointer]struct{})}}
 	for i, d := range found {
 		e.devices = append(e.devices, &device{index: i, id: d.ID, slots: newSlots(o.Slots)})
 		o.Log.Info("tensorrt device", "engine", s.describes(), "device", d.ID, "name", d.Name, "bytes", d.TotalBytes)
@@ -108,6 +113,23 @@ func (e *Engine) Open(ctx context.Context, m engine.Model) (engine.Staged, error
 	}
 	e.open.Add(1)
 	return &staged{engine: e, name: m.Name, handle: handle}, nil
+}
+
+// Lend gives unused device memory back to the driver, and keeps the engine from
+// taking these bytes again.
+func (e *Engine) Lend(id engine.DeviceID, bytes int64) (end func(), err error) {
+	d, err := e.device(id)
+	if err == nil {
+		err = e.shim.lend(d.index, bytes)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lend %d bytes of %s: %w", bytes, id, err)
+	}
+	return sync.OnceFunc(func() {
+		if err := e.shim.lend(d.index, -bytes); err != nil && !errors.Is(err, engine.ErrDeviceLost) {
+			e.log.Warn("lent device memory does not come back", "device", id, "bytes", bytes, "error", err)
+		}
+	}), nil
 }
 
 func (e *Engine) device(id engine.DeviceID) (*device, error) {

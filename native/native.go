@@ -105,6 +105,7 @@ func (s *shim) devices() ([]engine.Device, error) {
 			Kind:       "cuda",
 			TotalBytes: int64(d.total_bytes),
 			FreeBytes:  int64(d.free_bytes),
+			KeptBytes:  int64(d.kept_bytes),
 			Overhead:   int64(d.overhead_bytes),
 			Unified:    d.unified != 0,
 		}
@@ -191,6 +192,12 @@ func (s *shim) pin(begin unsafe.Pointer, bytes int) error {
 func (s *shim) unpin(begin unsafe.Pointer) error {
 	var e cError
 	return failure(C.shim_unpin(s.table, s.handle, begin, &e), &e)
+}
+
+// lend leaves bytes of a device to others; -bytes ends it.
+func (s *shim) lend(device int, bytes int64) error {
+	var e cError
+	return failure(C.shim_lend(s.table, s.handle, C.uint32_t(device), C.int64_t(bytes), &e), &e)
 }
 
 // describe writes a tensor's shape and memory for the table.

@@ -8,7 +8,7 @@
 
 /* The go command does not see changes in folders below this one: the version that
  * changes with the table is named here, where it does. */
-_Static_assert(GPUSHIM_VERSION == 3, "name the table's version in trampolines.h");
+_Static_assert(GPUSHIM_VERSION == 4, "name the table's version in trampolines.h");
 
 /* Loads the library and returns its table, or NULL with a message. */
 static const gpushim_table *shim_load(const char *path, gpushim_error *e) {
@@ -67,4 +67,8 @@ static int shim_pin(const gpushim_table *t, gpushim_engine *e, void *memory, uin
 }
 static int shim_unpin(const gpushim_table *t, gpushim_engine *e, void *memory, gpushim_error *err) {
   return t->unpin(e, memory, err);
+}
+
+static int shim_lend(const gpushim_table *t, gpushim_engine *e, uint32_t device, int64_t bytes, gpushim_error *err) {
+  return t->lend(e, device, bytes, err);
 }

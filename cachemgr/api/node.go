@@ -56,6 +56,8 @@ type DeviceStatus struct {
 	Draining int64  `json:"draining_bytes"`
 	Residual int64  `json:"residual_bytes"`
 	Reserved int64  `json:"reserved_bytes,omitempty"` // for the engine builder
+	Overhead int64  `json:"overhead_bytes,omitempty"` // of the engine, for all models together
+	Kept     int64  `json:"kept_bytes,omitempty"`     // by the engine for the next model; no model's now
 	Running  int    `json:"running"`                  // requests that compute now
 	Queued   int    `json:"queued"`                   // requests that wait for the device or for bytes
 	Slots    int    `json:"slots"`                    // requests that may compute at once

@@ -17,8 +17,9 @@ type Device struct {
 	Kind string // "cuda" or "cpu": what a model must have been built for
 
 	TotalBytes int64 // physical memory
-	FreeBytes  int64 // what the driver would still give, to anyone
-	// Overhead is what the engine itself holds on the device for all models
+	FreeBytes  int64 // what the driver would still give, to anyone, and KeptBytes
+	KeptBytes  int64 // what the engine holds and no model does, for the next one
+	// Overhead is what the engine itself takes of the device for all models
 	// together; it grows with the largest activations seen.
 	Overhead int64
 	// Unified is true where host and device share memory: a second copy of the
@@ -71,6 +72,14 @@ type Pinner interface {
 	// heap: it is mapped, and stays so until unpin has returned, which is called
 	// only when no Run uses it. ErrNoMemory: the system does not pin that much.
 	Pin(b []byte) (unpin func(), err error)
+}
+
+// Lender is an Engine that keeps device memory for reuse and gives it back to the
+// driver when others need it.
+type Lender interface {
+	// Lend leaves bytes of a device, which no model holds, to others until end is
+	// called.
+	Lend(d DeviceID, bytes int64) (end func(), err error)
 }
 
 // Staged is a model in host memory. Its methods may be called at the same time,

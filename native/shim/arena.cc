@@ -5,10 +5,6 @@
 
 namespace gpushim {
 
-namespace {
-std::size_t roundUp(std::size_t n, std::size_t unit) { return (n + unit - 1) / unit * unit; }
-}  // namespace
-
 Arena::Arena(Driver& driver, ArenaOptions options)
     : driver_(driver),
       options_(std::move(options)),
@@ -17,7 +13,7 @@ Arena::Arena(Driver& driver, ArenaOptions options)
 std::unique_ptr<Range> Arena::reserve(std::size_t bytes) {
   auto range = std::make_unique<Range>();
   range->bytes = bytes;
-  range->reserved = roundUp(std::max<std::size_t>(bytes, 1), options_.granules.back());
+  range->reserved = granules_.rounded(std::max<std::size_t>(bytes, 1));
   check(driver_, driver_.reserve(&range->base, range->reserved), "reserve device addresses");
   return range;
 }
@@ -29,11 +25,11 @@ void Arena::unreserve(std::unique_ptr<Range> range) noexcept {
 }
 
 void Arena::back(Range& range, std::size_t bytes) {
-  bytes = roundUp(bytes, options_.granules.back());
-  assert(bytes >= range.backed && bytes <= range.reserved);
-  std::vector<Granule> more = granules_.take(bytes - range.backed);
+  assert(range.backed <= bytes && bytes <= range.reserved);
+  std::vector<Granule> more = granules_.take(std::min(granules_.rounded(bytes), range.reserved) - range.backed);
+  for (const Granule& g : more) range.backed += g.bytes;
   range.granules.insert(range.granules.end(), more.begin(), more.end());
-  range.backed = bytes;
+  assert(range.backed <= range.reserved);
 }
 
 void Arena::map(Range& range) {

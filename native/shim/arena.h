@@ -70,6 +70,11 @@ class Arena {
   void grow(Range& range, std::size_t bytes);
 
   void trim() noexcept { granules_.trim(); }
+  // What of the budget is others', and what all have taken beside the arena: see
+  // Granules.
+  void setTaken(std::size_t bytes) noexcept { granules_.setTaken(bytes); }
+  void lend(std::int64_t bytes) noexcept { granules_.lend(bytes); }
+  [[nodiscard]] Code outside(std::size_t* bytes) const { return granules_.outside(bytes); }
   // Bytes of physical memory that are in use, and kept for reuse.
   Granules::Count count() const { return granules_.count(); }
   // Bytes in slabs that no allocation uses.

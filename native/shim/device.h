@@ -10,6 +10,7 @@
 #include "arena.h"
 #include "buffer.h"
 #include "hostpool.h"
+#include "outside.h"
 #include "program.h"
 #include "transfers.h"
 
@@ -51,6 +52,11 @@ class Device : public Memory {
   const DeviceInfo& info() const { return info_; }
   Slot& slot(std::uint32_t i);
 
+  // What is taken on the device beside the arena, and whose it is. takenOutside asks
+  // the driver, and has the arena leave that much of the budget.
+  Outside& outside() { return *outside_; }
+  std::size_t takenOutside();
+
   // Held while a program is made: one at a time, so that what it takes can be
   // told from what others take.
   std::mutex& building() { return building_; }
@@ -76,6 +82,8 @@ class Device : public Memory {
   HostPool& host_;
   HostPool staging_{0};
   Arena arena_;
+  const std::size_t slack_;  // bytes of the budget
+  std::unique_ptr<Outside> outside_;
   std::unique_ptr<Loader> loader_;
   std::unique_ptr<OwnedStream> buildStream_;
   std::unique_ptr<Transfers> transfers_;

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define GPUSHIM_VERSION 3
+#define GPUSHIM_VERSION 4
 #define GPUSHIM_MAX_RANK 8
 
 enum gpushim_code {
@@ -64,8 +64,10 @@ typedef struct {
   char name[128];
   uint64_t total_bytes;
   uint64_t free_bytes;     /* what the driver would still give, and what the engine keeps for reuse */
-  uint64_t overhead_bytes; /* held for all models together: scratch, buffers, spare parts of slabs */
-  uint64_t taken_bytes;    /* everything that the engine holds on the device */
+  uint64_t overhead_bytes; /* for all models together: scratch, buffers, spare parts of slabs, what the driver
+                              took and is no model's, and what models leave of the budget for kept_bytes */
+  uint64_t taken_bytes;    /* everything that the engine holds on the device, but kept_bytes */
+  uint64_t kept_bytes;     /* memory that it keeps for reuse */
   uint64_t host_bytes;     /* pinned host memory in use: models of all devices, buffers of this one */
   uint32_t unified;        /* 1: host and device share memory */
   uint32_t remaps;         /* 1: evicted models stay deserialized */
@@ -150,6 +152,10 @@ typedef struct {
    * is called when no run uses it. NO_MEMORY: the system does not pin as much. */
   int (*pin)(gpushim_engine *, void *memory, uint64_t bytes, gpushim_error *);
   int (*unpin)(gpushim_engine *, void *memory, gpushim_error *); /* memory: as it was pinned */
+
+  /* Leaves bytes of the device's budget to others, from now on: memory that is kept
+   * for reuse goes back to the driver. -bytes ends it. */
+  int (*lend)(gpushim_engine *, uint32_t device, int64_t bytes, gpushim_error *);
 } gpushim_table;
 
 /* The one symbol of the library. NULL where it does not have that version. */

@@ -22,9 +22,13 @@ struct Granule {
 // what is taken in other ways, so that one number bounds everything.
 //
 // Mapping costs time for each granule, not for each byte, so memory is made up of
-// the largest that fit, and the smallest for the rest. Granules that are not used
-// are kept, since making one costs more than mapping it; they go back to the
-// driver when the budget or the driver is short of what another size needs.
+// the largest that fit, and the smallest for the rest. A model comes while models
+// of other sizes go: where the size that it wants is not there, it takes smaller
+// ones, but never the smallest, of which it would take many. So that they do not
+// become many either, a rest that is larger than half of the next size is one of
+// that. Granules that are not used are kept, since making one costs more than
+// mapping it; they go back to the driver when the budget or the driver is short of
+// what another size needs.
 class Granules {
  public:
   // sizes in bytes, descending, each a multiple of the next. budget 0: no limit.
@@ -36,8 +40,9 @@ class Granules {
   Granules(const Granules&) = delete;
   Granules& operator=(const Granules&) = delete;
 
-  // Granules of bytes together (a multiple of the smallest), or a Failure and
-  // nothing taken.
+  // What bytes become in granules.
+  std::size_t rounded(std::size_t bytes) const;
+  // Granules of rounded(bytes) together, or a Failure and nothing taken.
   std::vector<Granule> take(std::size_t bytes);
   void give(const std::vector<Granule>& granules) noexcept;
 
@@ -47,6 +52,15 @@ class Granules {
 
   // Gives all unused granules back to the driver.
   void trim() noexcept;
+
+  // What of the budget others have taken: granules that are in their way go back
+  // to the driver.
+  void setTaken(std::size_t bytes) noexcept;
+  // Likewise, but what others are going to take, until it is ended with -bytes.
+  void lend(std::int64_t bytes) noexcept;
+
+  // Bytes that the driver has given to anybody beside these granules.
+  [[nodiscard]] Code outside(std::size_t* bytes) const;
 
   struct Count {
     std::size_t used = 0;    // taken and claimed
@@ -61,8 +75,11 @@ class Granules {
   void make(std::size_t size, std::vector<Granule>* into);
   Code settle(Granule* granule);
   bool release(Granule* granule);
-  bool releaseOne();
-  std::size_t held() const { return used_ + unused_; }
+  bool releaseOne(std::size_t wanted);
+  void giveWay() noexcept;
+  std::size_t others() const { return taken_ + lent_; }
+  std::size_t held() const { return used_ + unused_ + others(); }
+  std::size_t left() const;
   void requireRoom(std::size_t bytes) const;
 
   Driver& driver_;
@@ -75,6 +92,7 @@ class Granules {
   mutable std::mutex mutex_;
   std::map<std::size_t, std::vector<Granule>> free_;
   std::size_t used_ = 0, unused_ = 0;
+  std::size_t taken_ = 0, lent_ = 0;  // by and to others
 };
 
 }  // namespace gpushim

@@ -50,43 +50,40 @@ class Recorder {
 };
 }  // namespace
 
-// outside is what is taken on the device beside the arena, by anyone.
-std::size_t Placement::outside() {
-  std::size_t free = 0, total = 0;
-  check(driver_, driver_.memory(&free, &total), "ask the device for its memory");
-  const Granules::Count count = device_.arena().count();
-  const std::size_t arena = count.used + count.unused;
-  return total - free > arena ? total - free - arena : 0;
+// share is what was taken beside the arena since the last one, up to what is left.
+std::size_t Placement::share(std::size_t* left) {
+  const std::size_t n = device_.outside().share(device_.takenOutside(), *left);
+  *left -= n;
+  return n;
 }
 
 void Placement::build(const std::string& plan) {
   std::lock_guard<std::mutex> lock(device_.building());
   Recording deserialized, prepared;
-  Outside taken;
+  // Other processes may take memory meanwhile: a plan's code is in the plan, or in
+  // TensorRT's own library.
+  std::size_t most = plan.size() + kLibraryCode;
   try {
-    const std::size_t before = outside();
-    // Other processes may take memory meanwhile: a plan's code is in the plan, or
-    // in TensorRT's own library.
-    const std::size_t most = plan.size() + kLibraryCode;
-    const auto since = [&] { return std::min(std::max(outside(), before) - before, most); };
+    device_.outside().begin(device_.takenOutside());
     {
       Recorder recorder(device_, &deserialized);
       program_ = device_.loader().load(plan.data(), plan.size());
     }
     if (device_.arena().remaps()) capture(deserialized);
-    taken.engine = since();
+    shares_.engine = share(&most);
     {
       Recorder recorder(device_, &prepared);
       program_->prepare();
     }
-    taken.context = std::max(since(), taken.engine);
+    shares_.context = share(&most);
     describe();
     device_.prepare(program_->scratchBytes(), spec_.inputBytes + spec_.outputBytes);
     dirty_ = true;
     warmUp(device_, *program_);
     dirty_ = false;
-    taken.run = std::max(since(), taken.context);
-    account(deserialized, prepared, taken);
+    shares_.run = share(&most);
+    (void)device_.takenOutside();  // the arena leaves room for them
+    account(deserialized, prepared);
   } catch (...) {
     broken_ = true;
     try {
@@ -136,25 +133,25 @@ void Placement::capture(const Recording& recording) {
   dirty_ = false;
 }
 
-void Placement::account(const Recording& deserialized, const Recording& prepared, const Outside& outside) {
+void Placement::account(const Recording& deserialized, const Recording& prepared) {
   const bool remaps = device_.arena().remaps();
   std::size_t weights = 0;
   for (const Weight& w : weights_) weights += w.range->backed;
   const std::size_t small = deserialized.bytes - weights + prepared.bytes;
-  const std::size_t kept = small + outside.run;
+  const std::size_t kept = small + shares_.all();
   std::lock_guard<std::mutex> lock(costLock_);
   cost_.resident = kept + weights;
   // A later load takes what is not there yet, unless it deserializes again.
-  const std::size_t building = std::max(deserialized.peak, deserialized.bytes + prepared.peak) + outside.run;
+  const std::size_t building = std::max(deserialized.peak, deserialized.bytes + prepared.peak) + shares_.all();
   cost_.peak = remaps ? cost_.resident : std::max<std::size_t>(building, cost_.resident);
   cost_.host = image_.bytes();
   cost_.measured = 1;
   if (!remaps) return;
   cost_.residual = kept;
   cost_.residual_small = small;
-  cost_.residual_engine = outside.engine;
-  cost_.residual_context = outside.context - outside.engine;
-  cost_.residual_run = outside.run - outside.context;
+  cost_.residual_engine = shares_.engine;
+  cost_.residual_context = shares_.context;
+  cost_.residual_run = shares_.run;
 }
 
 void Placement::cost(gpushim_cost* c) const {
@@ -166,9 +163,15 @@ void Placement::cost(gpushim_cost* c) const {
 void Placement::discard() {
   settle();
   weights_.clear();
-  program_.reset();
+  dropProgram();
   image_ = Pinned();
   broken_ = false;
+}
+
+void Placement::dropProgram() {
+  program_.reset();
+  device_.outside().giveBack(shares_.all());
+  shares_ = {};
 }
 
 // settle returns once nothing in flight touches this model's memory.
@@ -222,7 +225,7 @@ void Placement::evict() {
   check(driver_, driver_.enter(), "use the device");
   settle();
   if (!device_.arena().remaps()) {
-    program_.reset();
+    dropProgram();
     return;
   }
   if (program_) program_->rest();

@@ -48,15 +48,13 @@ class Placement {
   void build(const std::string& plan);
   void describe();
   void capture(const Recording& recording);
-  struct Outside {  // bytes that were taken beside the arena, since the begin
-    std::size_t engine = 0, context = 0, run = 0;
-  };
-  void account(const Recording& deserialized, const Recording& prepared, const Outside& outside);
-  std::size_t outside();
+  void account(const Recording& deserialized, const Recording& prepared);
+  std::size_t share(std::size_t* left);
   void swapIn();
   void copyWeights();
   void settle();
   void discard();
+  void dropProgram();
   void unmapWeights();
   Code unmapAll();
   void requireLoaded() const;
@@ -71,6 +69,10 @@ class Placement {
   Pinned image_;  // the weights, in host memory
   std::vector<Weight> weights_;
   std::unique_ptr<Program> program_;
+  struct Shares {  // bytes that were taken beside the arena
+    std::size_t engine = 0, context = 0, run = 0;
+    std::size_t all() const { return engine + context + run; }
+  } shares_;
   bool loaded_ = false, described_ = false;
   bool broken_ = false;  // a build failed, and its remains could not be dropped yet
   bool dirty_ = false;   // a stream may hold operations on this model's memory

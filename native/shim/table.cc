@@ -164,13 +164,17 @@ int unpin(gpushim_engine* engine, void* memory, gpushim_error* error) {
   return guard(error, [&] { engine->host->unpin(deviceOf(engine, 0).driver(), memory); });
 }
 
+int lend(gpushim_engine* engine, uint32_t device, int64_t bytes, gpushim_error* error) {
+  return guard(error, [&] { deviceOf(engine, device).arena().lend(bytes); });
+}
+
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) const gpushim_table* gpushim_get(uint32_t version) {
   static const gpushim_table table = {
       GPUSHIM_VERSION, gpushim::describeBackend(), openEngine,   closeEngine,  deviceCount, describeDevice, openModel,
       closeModel,      describeModel,              describeTensor, describeCost, load,        evict,          shapes,
-      run,             pin,                        unpin,
+      run,             pin,                        unpin,          lend,
   };
   return version == GPUSHIM_VERSION ? &table : nullptr;
 }

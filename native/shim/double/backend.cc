@@ -13,7 +13,7 @@ DeviceInfo DoubleBackend::info(std::size_t) {
   d.id = "GPU-double";
   d.name = "driver double";
   d.unified = unified_;
-  d.granules = {32 * g, 16 * g, 8 * g, 4 * g, 2 * g, g};
+  d.granules = {16 * g, 4 * g, g};
   d.small = g / 2;
   return d;
 }

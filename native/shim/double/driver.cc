@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -92,8 +93,23 @@ Code DoubleDriver::memory(std::size_t* free, std::size_t* total) {
   if (Code c = begin("memory"); c != Code::ok) return c;
   std::lock_guard<std::mutex> lock(mutex_);
   *total = options_.memory;
-  *free = options_.memory - taken();
+  *free = options_.memory - std::min(options_.memory, taken());
   return Code::ok;
+}
+
+std::size_t DoubleDriver::taken() const {
+  const std::size_t step = options_.hiddenStep;
+  return held_.physical + held_.plain + (held_.hidden + step - 1) / step * step;
+}
+
+void DoubleDriver::hide(std::size_t bytes) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  held_.hidden += bytes;
+}
+
+void DoubleDriver::unhide(std::size_t bytes) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  held_.hidden -= bytes;
 }
 
 Code DoubleDriver::reserve(Address* base, std::size_t bytes) {

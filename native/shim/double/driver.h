@@ -23,6 +23,9 @@ namespace gpushim {
 struct DoubleOptions {
   std::size_t memory = 64 << 20;
   std::size_t granularity = 64 << 10;
+  // What a program takes without anybody asking for it: with its code, with what it
+  // needs to run, and at its eighth run; in steps of so many bytes for all together.
+  std::size_t hiddenCode = 0, hiddenContext = 0, hiddenRecording = 0, hiddenStep = 1;
   // Asked before each call, by the call's name; anything but ok is what the call
   // returns then, without effect. lost is for good.
   std::function<Code(const char* call)> fault;
@@ -51,10 +54,15 @@ class DoubleDriver : public Driver {
   // Puts a kernel into a stream.
   [[nodiscard]] Code launch(Stream stream, std::vector<Touch> touches, std::function<void()> kernel);
 
+  // Takes memory as the driver does for itself. Nothing fails for want of it.
+  void hide(std::size_t bytes);
+  void unhide(std::size_t bytes);
+  const DoubleOptions& options() const { return options_; }
+
   // What is held, in bytes or pieces; all zero once everything was given back.
   struct Held {
-    std::size_t physical = 0, plain = 0, host = 0, pinned = 0, reservations = 0, streams = 0, events = 0;
-    bool nothing() const { return physical + plain + host + pinned + reservations + streams + events == 0; }
+    std::size_t physical = 0, plain = 0, host = 0, hidden = 0, pinned = 0, reservations = 0, streams = 0, events = 0;
+    bool nothing() const { return physical + plain + host + hidden + pinned + reservations + streams + events == 0; }
   };
   Held held() const;
   // Operations that are in the streams, running or waiting.
@@ -133,7 +141,7 @@ class DoubleDriver : public Driver {
   bool accessible(Address at, std::size_t bytes) const;
   void mustBeIdle(Address at, std::size_t bytes, const char* what) const;
   bool passed(const Mark& mark) const { return mark.queue == nullptr || mark.queue->done >= mark.at; }
-  std::size_t taken() const { return held_.physical + held_.plain; }
+  std::size_t taken() const;
   std::size_t pageRound(std::size_t n) const;
 
   const DoubleOptions options_;

@@ -27,6 +27,23 @@ class Block {
   const std::size_t bytes;
 };
 
+// Hidden is device memory that the driver takes for a program.
+class Hidden {
+ public:
+  explicit Hidden(DoubleDriver& driver) : driver_(driver) {}
+  ~Hidden() { driver_.unhide(bytes_); }
+  Hidden(const Hidden&) = delete;
+  Hidden& operator=(const Hidden&) = delete;
+  void take(std::size_t bytes) {
+    driver_.hide(bytes);
+    bytes_ += bytes;
+  }
+
+ private:
+  DoubleDriver& driver_;
+  std::size_t bytes_ = 0;
+};
+
 class DoubleProgram : public Program {
  public:
   DoubleProgram(DoubleDriver& driver, Memory& memory, const PlanHeader& header, const float* weights);
@@ -48,6 +65,8 @@ class DoubleProgram : public Program {
   Memory& memory_;
   const PlanHeader header_;
   Spec spec_;
+  Hidden hidden_;
+  int enqueued_ = 0;
   std::vector<Block> weights_;
   // Counts the runs on the device: memory that is written, so it must be there
   // still after the weights have come and gone.
@@ -66,7 +85,8 @@ TensorInfo tensor(const char* name, std::uint32_t maxBatch, std::uint32_t n) {
 }
 
 DoubleProgram::DoubleProgram(DoubleDriver& driver, Memory& memory, const PlanHeader& header, const float* weights)
-    : driver_(driver), memory_(memory), header_(header) {
+    : driver_(driver), memory_(memory), header_(header), hidden_(driver) {
+  hidden_.take(driver.options().hiddenCode);
   spec_.inputs = {tensor(scale() ? "input" : "x", header.maxBatch, header.inputs)};
   spec_.outputs = {tensor(scale() ? "output" : "y", header.maxBatch, header.outputs)};
   if (!scale()) spec_.outputs.push_back(tensor("total", header.maxBatch, 1));
@@ -92,6 +112,7 @@ void DoubleProgram::upload(const Block& block, const void* from) {
 void DoubleProgram::prepare() {
   state_ = std::make_unique<Block>(memory_, sizeof runs_);
   upload(*state_, &runs_);
+  hidden_.take(driver_.options().hiddenContext);
 }
 
 void DoubleProgram::shapes(const Shape* inputs, Shape* outputs) {
@@ -108,6 +129,7 @@ void DoubleProgram::shapes(const Shape* inputs, Shape* outputs) {
 }
 
 void DoubleProgram::enqueue(const Address* inputs, const Address* outputs, Address scratch, Stream stream) {
+  if (++enqueued_ == 8) hidden_.take(driver_.options().hiddenRecording);
   const std::size_t rows = batch_, f = sizeof(float);
   std::vector<Touch> touches = {{inputs[0], rows * header_.inputs * f, false},
                                 {outputs[0], rows * header_.outputs * f, true},

@@ -1,3 +1,6 @@
+#include <deque>
+#include <set>
+
 #include "support.h"
 
 namespace gpushim {
@@ -52,7 +55,7 @@ TEST(Granules, OtherSizes) {
     for (auto& h : held) pool.give(h);
     for (std::size_t n : {32 * g, 31 * g, 9 * g, 32 * g}) {
       const auto got = pool.take(n);
-      EXPECT_EQ(bytesOf(got), n);
+      EXPECT_EQ(bytesOf(got), pool.rounded(n));
       EXPECT_LE(driver.held().physical, 32 * g);
       pool.give(got);
     }
@@ -60,6 +63,93 @@ TEST(Granules, OtherSizes) {
     EXPECT_LE(driver.held().physical + 30 * g, 32 * g);
     pool.unclaim(30 * g);
   }
+}
+
+TEST(Granules, ARestBecomesOneOfTheNextSize) {
+  DoubleDriver driver({});
+  Granules pool(driver, kSizes, 0, nothingRetired);
+  for (std::size_t n = 1; n < 70; n++) {
+    const auto got = pool.take(n * g - 1);
+    EXPECT_EQ(bytesOf(got), pool.rounded(n * g));
+    EXPECT_LT(bytesOf(got) - n * g, 4 * g);
+    EXPECT_LE(n < 8 ? 0 : std::count_if(got.begin(), got.end(), [](const Granule& x) { return x.bytes == g; }), 4);
+    pool.give(got);
+  }
+}
+
+// Models of three sizes come and go in random order, behind room for a quarter of
+// them, but for the slack that a device leaves. Hardly any takes a call of the driver
+// that makes memory or gives it back, and none is made of many pieces.
+TEST(Granules, AMixOfSizesSettles) {
+  const std::uint64_t seed = newSeed();
+  std::mt19937_64 random(seed);
+  constexpr std::size_t unit = 4096, budget = 2551 * unit, slack = 20 * unit;
+  int made = 0;
+  DoubleOptions o;
+  o.memory = 2 * budget;
+  o.granularity = unit;
+  o.fault = [&](const char* call) {
+    made += std::string(call) == "create" || std::string(call) == "release";
+    return Code::ok;
+  };
+  DoubleDriver driver(o);
+  Granules pool(driver, {16 * unit, 4 * unit, unit}, budget, nothingRetired);
+  std::vector<std::size_t> models;
+  for (int i = 0; i < 898; i++) models.push_back((i % 10 < 6 ? 12 : i % 10 < 9 ? 7 : 5) * unit);
+  std::deque<std::pair<std::size_t, std::vector<Granule>>> resident;
+  std::set<std::size_t> there;
+  std::size_t used = 0, swaps = 0, pieces = 0;
+  const auto run = [&](std::size_t model) {
+    if (!there.insert(model).second) return;
+    for (const std::size_t bytes = pool.rounded(models[model]); used + bytes > budget - slack;) {
+      used -= bytesOf(resident.front().second);
+      pool.give(resident.front().second);
+      there.erase(resident.front().first);
+      resident.pop_front();
+    }
+    resident.emplace_back(model, pool.take(models[model]));
+    used += bytesOf(resident.back().second);
+    swaps++;
+    pieces += resident.back().second.size();
+  };
+  for (std::size_t i = 0; i < models.size(); i++) run(i);
+  for (int i = 0; i < 2000; i++) run(random() % models.size());
+  made = 0, swaps = pieces = 0;
+  for (int i = 0; i < 4000; i++) run(random() % models.size());
+  EXPECT_LT(double(made), 0.02 * double(swaps));
+  EXPECT_LT(double(pieces), 3.0 * double(swaps));
+  for (const auto& r : resident) pool.give(r.second);
+}
+
+// What others have taken of the budget is not there, and what was lent is given back
+// to the driver at once.
+TEST(Granules, OthersTakeOfTheBudget) {
+  DoubleDriver driver({});
+  Granules pool(driver, kSizes, 40 * g, nothingRetired);
+  pool.give(pool.take(40 * g));
+  pool.setTaken(8 * g);
+  EXPECT_LE(driver.held().physical, 32 * g);
+  EXPECT_EQ(codeOf([&] { pool.take(33 * g); }), Code::noMemory);
+  pool.lend(16 * g);
+  EXPECT_LE(driver.held().physical, 16 * g);
+  const auto got = pool.take(16 * g);
+  EXPECT_EQ(codeOf([&] { pool.take(g); }), Code::noMemory);
+  pool.setTaken(30 * g);  // more than there is: nothing can be done about it
+  EXPECT_EQ(codeOf([&] { pool.claim(g); }), Code::noMemory);
+  pool.setTaken(0);
+  pool.lend(-16 * std::int64_t(g));
+  const auto more = pool.take(24 * g);
+  pool.give(got);
+  pool.give(more);
+}
+
+TEST(Granules, NothingIsKeptWhileSomethingIsLent) {
+  DoubleDriver driver({});
+  Granules pool(driver, kSizes, 0, nothingRetired);
+  pool.give(pool.take(40 * g));
+  pool.lend(g);
+  EXPECT_EQ(driver.held().physical, 0u);
+  pool.lend(-std::int64_t(g));
 }
 
 TEST(Granules, DriverIsShort) {
