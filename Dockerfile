@@ -51,8 +51,8 @@ FROM --platform=$BUILDPLATFORM ${ONNXRUNTIME_IMAGE} AS onnxruntime
 FROM source AS cgo-programs
 ARG TARGETARCH
 ARG BUILDARCH
-# go-nvml binds what its driver deprecates too, and gcc would say so each time.
-ENV CGO_CFLAGS="-O2 -g -Wno-deprecated-declarations"
+# As in the Makefile: for go-nvml.
+ENV CGO_CFLAGS="-O2 -g -Wno-deprecated-declarations" CGO_LDFLAGS="-O2 -g -Wl,-z,lazy"
 RUN case $TARGETARCH in arm64) CC=aarch64-linux-gnu-gcc ;; amd64) CC=x86_64-linux-gnu-gcc ;; esac \
  && if [ "$TARGETARCH" = "$BUILDARCH" ]; then CC=gcc; fi \
  && if ! command -v "$CC"; then apt-get update && apt-get install -y --no-install-recommends \

@@ -29,6 +29,9 @@ export TRITON_PYTHON     := $(BUILD)/triton-client/bin/python
 export GOFLAGS += -buildvcs=false
 # go-nvml binds what its driver deprecates too, and gcc would say so each time.
 export CGO_CFLAGS := -O2 -g -Wno-deprecated-declarations
+# What go-nvml calls is found when NVML is loaded; some distributions' linkers would
+# have it found when a program starts.
+export CGO_LDFLAGS := -O2 -g -Wl,-z,lazy
 
 # The parts in C++ and what they are built from: see native/shim/CMakeLists.txt.
 NATIVE         := $(BUILD)/native

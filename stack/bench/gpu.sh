@@ -83,6 +83,7 @@ generate() { # generate FILE FAMILY SEED [FLAG...]
 
 phase_pack() {
 	mkdir -p "$pack/bin"
+	export CGO_LDFLAGS="${CGO_LDFLAGS:--O2 -g -Wl,-z,lazy}" # see the Makefile
 	for program in cachemgr/cmd/cachemgrd stack/bench stack/modelgen/cmd/modelgen; do
 		go build -buildvcs=false -trimpath -ldflags '-s -w' -o "$pack/bin/${program##*/}" "./$program"
 	done
