@@ -125,3 +125,41 @@ func TestReserveFails(t *testing.T) {
 		}
 	})
 }
+
+// lender is an engine that keeps memory for reuse.
+type lender struct {
+	*testengine.Engine
+	lent int64
+	err  error
+}
+
+func (l *lender) Lend(_ engine.DeviceID, bytes int64) (func(), error) {
+	if l.err != nil {
+		return nil, l.err
+	}
+	l.lent += bytes
+	return func() { l.lent -= bytes }, nil
+}
+
+func TestReserveHasTheEngineGiveMemoryBack(t *testing.T) {
+	l := &lender{}
+	inBubble(t, func(r *rig) {
+		release, err := r.m.Reserve(r.Context(), "cpu", 50)
+		if err != nil {
+			r.Fatal(err)
+		}
+		if l.lent != 50 {
+			r.Errorf("%d bytes are lent, want 50", l.lent)
+		}
+		release()
+		release()
+		if l.lent != 0 {
+			r.Errorf("%d bytes are lent after the end", l.lent)
+		}
+		l.err = engine.ErrDeviceLost
+		if _, err := r.m.Reserve(r.Context(), "cpu", 50); !errors.Is(err, engine.ErrDeviceLost) {
+			r.Errorf("got %v, want %v", err, engine.ErrDeviceLost)
+		}
+		r.wantBytes(api.DeviceStatus{})
+	}, func(c *Config, e *testengine.Engine) { l.Engine, c.Engine = e, l })
+}
