@@ -104,6 +104,8 @@ var perDevice = []struct {
 	{desc("faas_gpu_draining_bytes", "Bytes of models that leave after their last request.", deviceLabels...), func(d api.DeviceStatus) float64 { return float64(d.Draining) }},
 	{desc("faas_gpu_residual_bytes", "Bytes that evicted models still have.", deviceLabels...), func(d api.DeviceStatus) float64 { return float64(d.Residual) }},
 	{desc("faas_gpu_reserved_bytes", "Bytes set aside for the engine builder.", deviceLabels...), func(d api.DeviceStatus) float64 { return float64(d.Reserved) }},
+	{desc("faas_gpu_overhead_bytes", "Bytes that the engine takes of the budget for all models together.", deviceLabels...), func(d api.DeviceStatus) float64 { return float64(d.Overhead) }},
+	{desc("faas_gpu_kept_bytes", "Bytes that the engine keeps for the next model.", deviceLabels...), func(d api.DeviceStatus) float64 { return float64(d.Kept) }},
 	{desc("faas_gpu_running_requests", "Requests that compute.", deviceLabels...), func(d api.DeviceStatus) float64 { return float64(d.Running) }},
 	{desc("faas_gpu_queued_requests", "Requests that wait for the device or for bytes.", deviceLabels...), func(d api.DeviceStatus) float64 { return float64(d.Queued) }},
 }
