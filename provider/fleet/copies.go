@@ -3,6 +3,7 @@ package fleet
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/provider/sched"
@@ -15,6 +16,7 @@ type copyOf struct {
 	stageNs   int64
 	instances map[string]api.InstanceStatus // by the device's ID on the node; kept when it leaves
 	resident  map[string]bool               // likewise
+	failed    map[string]time.Time          // where it is not tried again before
 }
 
 // takeModel takes in how a model is on a node.
@@ -28,7 +30,7 @@ func (f *Fleet) takeModel(n *node, st api.ModelStatus, events []sched.Event) []s
 	}
 	c := n.models[st.Digest]
 	if c == nil {
-		c = &copyOf{instances: map[string]api.InstanceStatus{}, resident: map[string]bool{}}
+		c = &copyOf{instances: map[string]api.InstanceStatus{}, resident: map[string]bool{}, failed: map[string]time.Time{}}
 		n.models[st.Digest] = c
 		m.nodes++
 	}
@@ -51,6 +53,7 @@ func (f *Fleet) takeModel(n *node, st api.ModelStatus, events []sched.Event) []s
 	for _, d := range n.devices {
 		now, ok := instanceOn(st, d.own)
 		events = c.set(d, m, ok && now.State == api.StateResident, events)
+		events = c.setFailed(d, m, now, events)
 	}
 	return c.setStaged(n, m, st.Staged, events)
 }
@@ -77,6 +80,19 @@ func (c *copyOf) set(d *device, m *model, resident bool, events []sched.Event) [
 	return append(events, sched.Event{Kind: kind, Device: d.ID, Model: m.digest})
 }
 
+// setFailed notes whether a model cannot be brought to a device for now.
+func (c *copyOf) setFailed(d *device, m *model, i api.InstanceStatus, events []sched.Event) []sched.Event {
+	var until time.Time
+	if i.State == api.StateFailed {
+		until, _ = time.Parse(time.RFC3339Nano, i.RetryAt) // else it may be tried at once
+	}
+	if until.Equal(c.failed[d.own]) {
+		return events
+	}
+	c.failed[d.own] = until
+	return append(events, sched.Event{Kind: sched.Failed, Device: d.ID, Model: m.digest, At: until})
+}
+
 // setStaged notes whether it is in the node's host memory.
 func (c *copyOf) setStaged(n *node, m *model, staged bool, events []sched.Event) []sched.Event {
 	if c.staged == staged {
@@ -100,6 +116,7 @@ func (f *Fleet) dropModel(n *node, digest string, events []sched.Event) []sched.
 	f.names.replace(digest, c.names, nil)
 	for _, d := range n.devices {
 		events = c.set(d, m, false, events)
+		events = c.setFailed(d, m, api.InstanceStatus{}, events)
 	}
 	events = c.setStaged(n, m, false, events)
 	if m.nodes--; m.nodes > 0 {

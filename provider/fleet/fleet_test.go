@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,10 +24,11 @@ type picture struct {
 	models   map[string]sched.Event // the last Prices
 	resident map[string]bool        // MODEL@DEVICE
 	staged   map[string]bool        // MODEL@NODE
+	failed   map[string]time.Time   // until when, MODEL@DEVICE
 }
 
 func newPicture() *picture {
-	return &picture{map[string]sched.Device{}, map[string]sched.Event{}, map[string]bool{}, map[string]bool{}}
+	return &picture{map[string]sched.Device{}, map[string]sched.Event{}, map[string]bool{}, map[string]bool{}, map[string]time.Time{}}
 }
 
 func (p *picture) take(events []sched.Event) {
@@ -44,6 +46,13 @@ func (p *picture) take(events []sched.Event) {
 				continue
 			}
 			delete(p.models, e.Model)
+			p.forget()
+		case sched.Failed:
+			if e.At.IsZero() {
+				delete(p.failed, e.Model+"@"+e.Device)
+			} else if p.models[e.Model].Bytes > 0 && p.devices[e.Device].ID != "" {
+				p.failed[e.Model+"@"+e.Device] = e.At
+			}
 		case sched.Resident, sched.Evicted:
 			set(p.resident, e.Model+"@"+e.Device, e.Kind == sched.Resident && p.models[e.Model].Bytes > 0 && p.devices[e.Device].ID != "")
 		case sched.Staged, sched.Unstaged:
@@ -69,8 +78,15 @@ func (p *picture) hasNode(node string) bool {
 	return false
 }
 
-// forget drops what was on devices and nodes that are gone.
+// forget drops what was on devices and nodes that are gone, and failures of models
+// that are.
 func (p *picture) forget() {
+	for key := range p.failed {
+		model, device, _ := strings.Cut(key, "@")
+		if p.models[model].Bytes == 0 || p.devices[device].ID == "" {
+			delete(p.failed, key)
+		}
+	}
 	for model := range p.models {
 		for key := range p.resident {
 			if device, ok := after(key, model); ok && p.devices[device].ID == "" {
@@ -135,7 +151,11 @@ func (w *world) model(n *worldNode, was api.ModelStatus) api.ModelStatus {
 	for _, d := range n.devices {
 		state := []api.State{"", api.StateLoading, api.StateResident, api.StateDraining, api.StateFailed}[w.rng.IntN(5)]
 		if state != "" {
-			m.Instances = append(m.Instances, api.InstanceStatus{Device: d.ID, State: state, SwapNs: w.rng.Int64N(1e8), SwapBytes: 100, Runs: w.rng.Int64N(50), ComputeNs: w.rng.Int64N(1e9)})
+			retry := ""
+			if state == api.StateFailed {
+				retry = time.Unix(w.rng.Int64N(100), 5).UTC().Format(time.RFC3339Nano)
+			}
+			m.Instances = append(m.Instances, api.InstanceStatus{Device: d.ID, State: state, RetryAt: retry, SwapNs: w.rng.Int64N(1e8), SwapBytes: 100, Runs: w.rng.Int64N(50), ComputeNs: w.rng.Int64N(1e9)})
 		}
 	}
 	return m
@@ -196,6 +216,7 @@ func TestEventsTellWhatIs(t *testing.T) {
 func (w *world) compare(t *testing.T, p *picture, f *Fleet) {
 	t.Helper()
 	devices, models, resident, staged := []string{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
+	failed := map[string]time.Time{}
 	for _, n := range w.nodes {
 		if !n.connected {
 			continue
@@ -211,6 +232,9 @@ func (w *world) compare(t *testing.T, p *picture, f *Fleet) {
 			for _, i := range m.Instances {
 				if i.State == api.StateResident {
 					resident[digest+"@"+n.name+"/"+i.Device] = true
+				}
+				if at, err := time.Parse(time.RFC3339Nano, i.RetryAt); err == nil {
+					failed[digest+"@"+n.name+"/"+i.Device] = at
 				}
 			}
 			for _, name := range m.Names {
@@ -229,6 +253,9 @@ func (w *world) compare(t *testing.T, p *picture, f *Fleet) {
 	}
 	if !maps.Equal(p.resident, resident) {
 		t.Errorf("resident %v, want %v", p.resident, resident)
+	}
+	if !maps.EqualFunc(p.failed, failed, time.Time.Equal) {
+		t.Errorf("failed %v, want %v", p.failed, failed)
 	}
 	if !maps.Equal(p.staged, staged) {
 		t.Errorf("staged %v, want %v", p.staged, staged)

@@ -47,6 +47,9 @@ const (
 	Resident
 	// Evicted: it is not, or no longer.
 	Evicted
+	// Failed: Model could not be brought to Device, and that is not tried again
+	// before At. A zero At takes it back.
+	Failed
 	// Staged: Model is in the host memory of Node.
 	Staged
 	// Unstaged: it is not, or no longer.
@@ -63,12 +66,13 @@ type Event struct {
 	Wakeable bool      // Replicas: the function may be started by a request
 	Policy   string    // Replicas: where requests of Function go, "" for as the others
 
-	Devices []Device // Devices; not kept
-	Device  string   // Resident, Evicted
-	Node    string   // Staged, Unstaged
-	Model   string   // Prices and what follows it
-	Bytes   int64    // Prices: what the model takes of a device
-	Prices  []Price  // Prices, one per class of device that can run it; not kept
+	Devices []Device  // Devices; not kept
+	Device  string    // Resident, Evicted, Failed
+	Node    string    // Staged, Unstaged
+	Model   string    // Prices and what follows it
+	Bytes   int64     // Prices: what the model takes of a device
+	Prices  []Price   // Prices, one per class of device that can run it; not kept
+	At      time.Time // Failed
 }
 
 // Device as the scheduler sees it.

@@ -143,6 +143,12 @@ func (w *world) next(i int) (time.Time, sched.Event) {
 		}
 	case p < 84:
 		return w.now, sched.Event{Kind: sched.Cancel, ID: sched.RequestID(w.rng.IntN(int(w.last + 1)))}
+	case p < 86:
+		e := sched.Event{Kind: sched.Failed, Device: w.devices[w.rng.IntN(5)].ID, Model: w.pick(w.models)}
+		if w.rng.IntN(4) > 0 {
+			e.At = w.now.Add(w.millis(400) - 50*time.Millisecond)
+		}
+		return w.now, e
 	case p < 90:
 		kind := []sched.EventKind{sched.Resident, sched.Evicted, sched.Evicted}[w.rng.IntN(3)]
 		return w.now, sched.Event{Kind: kind, Device: w.devices[w.rng.IntN(5)].ID, Model: w.pick(w.models)}

@@ -24,7 +24,7 @@ func (s *Scheduler) Explain(now time.Time, r sched.Request) sched.Explanation {
 	}
 	l := s.line(f, m, roundSLO(r.SLO))
 	if !s.served(l) {
-		return s.explainPlain(now, r, "no device that can hold the model is on the node of a ready replica"+s.whereabouts(f))
+		return s.explainPlain(now, r, "no device that can hold the model is on the node of a ready replica"+s.whereabouts(l))
 	}
 	out := sched.Explanation{
 		Function: f.name, Model: m.name, Policy: string(f.policy), Queued: f.waiting,
@@ -52,14 +52,21 @@ func (s *Scheduler) explainPlain(now time.Time, r sched.Request, why string) sch
 	return e
 }
 
-// whereabouts says where f and the devices are, which is not the same.
-func (s *Scheduler) whereabouts(f *function) string {
-	var replicas, devices []string
-	for _, r := range f.replicas {
+// whereabouts says where the function of l and the devices are, which is not the
+// same; or on which of them its model has failed.
+func (s *Scheduler) whereabouts(l *line) string {
+	var replicas, devices, failed []string
+	for _, r := range l.function.replicas {
 		replicas = append(replicas, r.Node)
 	}
 	for _, d := range s.devices {
 		devices = append(devices, d.Node)
+		if s.fails(l.model, d) {
+			failed = append(failed, d.ID)
+		}
+	}
+	if len(failed) > 0 {
+		return " where it has not failed a moment ago (it has on " + list(failed) + ")"
 	}
 	return fmt.Sprintf(" (replicas on %s, devices on %s)", list(replicas), list(devices))
 }

@@ -171,6 +171,7 @@ func (s *Scheduler) removeModel(m *model) {
 	for _, d := range s.devices {
 		s.unsetHere(m, d)
 	}
+	s.forgetFailures(func(f failure) bool { return f.model == m })
 	delete(s.models, m.name)
 }
 

@@ -31,9 +31,9 @@ func (s *Scheduler) line(f *function, m *model, slo time.Duration) *line {
 	return l
 }
 
-// could reports whether d is big enough for the model of l and known to run it.
+// could reports whether d is big enough for the model of l, and known to run it.
 func (s *Scheduler) could(l *line, d *device) bool {
-	return l.function.place != nil && l.model.bytes <= d.Budget && l.model.prices[d.class].known
+	return l.function.place != nil && l.model.bytes <= d.Budget && l.model.prices[d.class].known && !s.fails(l.model, d)
 }
 
 // served reports whether there is a device for l, though all replicas on its node

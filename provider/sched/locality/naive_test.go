@@ -2,7 +2,6 @@ package locality
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
@@ -27,6 +26,7 @@ type naive struct {
 	binds     int
 	avoided   []*naiveReplica
 	lines     []*naiveLine // in the order in which they were first asked for
+	failures  []naiveFailure
 }
 
 type naiveDevice struct {
@@ -107,6 +107,7 @@ func (n *naive) step(now time.Time, e sched.Event) []sched.Action {
 	n.now, n.out = max(n.now, now.Sub(n.epoch)), nil
 	n.binds = 0
 	n.forgive()
+	n.tryAgain()
 	switch e.Kind {
 	case sched.Arrive:
 		n.arrive(now, e)
@@ -130,16 +131,14 @@ func (n *naive) step(now time.Time, e sched.Event) []sched.Action {
 		n.setPrices(e)
 	case sched.Resident, sched.Evicted:
 		n.moved(e)
+	case sched.Failed:
+		n.failed(e)
 	case sched.Staged, sched.Unstaged:
 		if m := n.models[e.Model]; m != nil && slices.ContainsFunc(n.devices, func(d *naiveDevice) bool { return d.Node == e.Node }) {
 			m.staged[e.Node] = e.Kind == sched.Staged
 		}
 	}
-	for name, m := range n.models {
-		if m.gone {
-			n.removeModel(name)
-		}
-	}
+	n.removeUnused()
 	n.schedule()
 	return n.out
 }
@@ -290,12 +289,4 @@ func (n *naive) returned(now time.Time, e sched.Event) {
 		n.enqueueOrPass([]*naiveRequest{r})
 		n.wake(f)
 	}
-}
-
-func (n *naive) describe(actions []sched.Action) string {
-	out := ""
-	for _, a := range actions {
-		out += fmt.Sprintf("%d:%d %s@%s %s %d %s %d; ", a.Kind, a.ID, a.Replica, a.Device, a.Function, a.Reason, a.Model, a.At.UnixNano())
-	}
-	return out
 }

@@ -2,6 +2,7 @@ package locality
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/faas-gpu/faas-gpu/provider/sched"
@@ -90,4 +91,12 @@ func (n *naive) fetched(d *naiveDevice) {
 func (n *naive) unset(m *naiveModel, d *naiveDevice) {
 	n.arrived(m, d)
 	delete(m.here, d.ID)
+}
+
+func (n *naive) describe(actions []sched.Action) string {
+	out := ""
+	for _, a := range actions {
+		out += fmt.Sprintf("%d:%d %s@%s %s %d %s %d; ", a.Kind, a.ID, a.Replica, a.Device, a.Function, a.Reason, a.Model, a.At.UnixNano())
+	}
+	return out
 }

@@ -38,7 +38,7 @@ func (n *naive) may(l *naiveLine, d *naiveDevice) bool {
 func (n *naive) could(l *naiveLine, d *naiveDevice) bool {
 	m := n.models[l.model]
 	_, priced := m.prices[d.Class]
-	return m.bytes <= d.Budget && priced && l.f.policy != sched.PolicyLeastInFlight
+	return m.bytes <= d.Budget && priced && !n.fails(l.model, d) && l.f.policy != sched.PolicyLeastInFlight
 }
 
 // served reports whether a device is there for l, though replicas may be full.
@@ -191,6 +191,7 @@ func (n *naive) setDevices(want []sched.Device) {
 	for _, b := range before {
 		if !slices.Contains(n.devices, b) {
 			b.gone = true
+			n.failures = slices.DeleteFunc(n.failures, func(f naiveFailure) bool { return f.device == b })
 			for _, m := range n.models {
 				n.unset(m, b)
 			}
@@ -249,6 +250,7 @@ func (n *naive) removeModel(name string) {
 		n.unset(m, d)
 	}
 	delete(n.models, name)
+	n.failures = slices.DeleteFunc(n.failures, func(f naiveFailure) bool { return f.model == name })
 	gone := func(l *naiveLine) bool { return l.model == name }
 	n.lines = slices.DeleteFunc(n.lines, gone)
 	for _, f := range n.functions {
@@ -270,13 +272,7 @@ func (n *naive) setPrices(e sched.Event) {
 	for _, p := range e.Prices {
 		m.prices[p.Class] = p
 	}
-	var lines []*naiveLine
-	for _, l := range n.lines {
-		if l.model == e.Model {
-			lines = append(lines, l)
-		}
-	}
-	n.relaneLines(lines)
+	n.relaneModel(e.Model)
 }
 
 func (n *naive) moved(e sched.Event) {

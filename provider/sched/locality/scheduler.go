@@ -28,6 +28,7 @@ type Scheduler struct {
 	functions map[string]*function
 	lanes     map[string]*lane
 	avoided   []avoidance
+	failures  []failure
 
 	requests table
 	unused   []*request
@@ -99,6 +100,7 @@ func (s *Scheduler) Step(now time.Time, e sched.Event, actions []sched.Action) [
 	s.tick(now)
 	s.actions, s.binds = actions, 0
 	s.forgive()
+	s.tryAgain()
 	switch e.Kind {
 	case sched.Arrive:
 		s.arrive(now, e)
@@ -114,7 +116,7 @@ func (s *Scheduler) Step(now time.Time, e sched.Event, actions []sched.Action) [
 		s.setReplicas(now, e)
 	case sched.Removed:
 		s.removeFunction(now, e)
-	case sched.Tick: // see forgive; the plain scheduler has alarms, too
+	case sched.Tick: // see forgive and tryAgain; the plain scheduler has alarms, too
 		s.plain(now, e)
 	case sched.Devices:
 		s.setDevices(e.Devices)
@@ -122,6 +124,8 @@ func (s *Scheduler) Step(now time.Time, e sched.Event, actions []sched.Action) [
 		s.setPrices(e)
 	case sched.Resident, sched.Evicted:
 		s.moved(e)
+	case sched.Failed:
+		s.failed(e)
 	case sched.Staged, sched.Unstaged:
 		s.setStaged(e)
 	}

@@ -39,6 +39,7 @@ func (s *Scheduler) setDevices(want []sched.Device) {
 			s.connect(d, w, nodes, ways)
 		}
 	}
+	s.forgetFailures(func(f failure) bool { return f.device.gone })
 	s.reindex(before)
 	s.rebuildRoom()
 	s.lanes = map[string]*lane{}
