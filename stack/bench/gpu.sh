@@ -47,12 +47,12 @@ limit=480                                  # seconds of a phase
 if [ -n "$double" ]; then
 	build=${GPU_BUILD:-.build/native}
 	library=$build/libgpushim_double.so
-	models=24 heavy=8 requests=200 swaps=1000 baseline_requests=100 processes=4 replay_length=2s
+	models=24 heavy=8 requests=200 swaps=1000 baseline_requests=100 processes=4 replay_length=300ms replay_seeds=1
 else
 	build=$work/build
 	library=$build/libgpushim.so
 	export LD_LIBRARY_PATH="$work/tensorrt/lib"
-	models=${GPU_MODELS:-1000} heavy=24 requests=2000 swaps=${GPU_SWAPS:-100000} baseline_requests=2000 processes=32 replay_length=${GPU_REPLAY_LENGTH:-8s}
+	models=${GPU_MODELS:-1000} heavy=24 requests=2000 swaps=${GPU_SWAPS:-100000} baseline_requests=2000 processes=32 replay_length=${GPU_REPLAY_LENGTH:-8s} replay_seeds=401,402,403,404,405
 fi
 
 fail() {
@@ -197,7 +197,7 @@ replay() { # replay NAME
 		ln "$plan" "$ram/replay/$number.plan"
 	done
 	"$bin/bench" replay -plans "$ram/replay" -library "$(realpath "$library")" -onnxruntime "$bin/libonnxruntime.so" -cachemgrd "$bin/cachemgrd" \
-		-dir "$ram" -functions "$((number - 1000))" -share 0.5 -length "$replay_length" -out "$results/raw.jsonl" \
+		-dir "$ram" -functions "$((number - 1000))" -share 0.5 -length "$replay_length" -seeds "$replay_seeds" -out "$results/raw.jsonl" \
 		-cdf "$results/replay-$1-cdf.json" -saveprofile "$results/replay-$1-profile.json"
 }
 
