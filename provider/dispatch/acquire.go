@@ -44,7 +44,7 @@ func (r *request) left(now time.Time) time.Duration {
 // changes it for another one with Retry. The error is ctx's or one of this
 // package's; then the Lease has ended, and tells the objective only.
 func (d *Dispatcher) Acquire(ctx context.Context, f *Function, w Want) (Lease, error) {
-	if f.failing {
+	if f.failing && d.stillFailing(f) {
 		return Lease{request: request{f: f}}, d.explainError(f, ErrFailing)
 	}
 	now := time.Now()

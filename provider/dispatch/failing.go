@@ -14,3 +14,10 @@ const vainStarts = 3
 func failing(f *runtime.Function) bool {
 	return f.InVain >= vainStarts && f.Desired > 0 && function.ReadyReplicas(f) == 0
 }
+
+// stillFailing looks again: f may have been updated a moment ago.
+func (d *Dispatcher) stillFailing(f *Function) bool {
+	d.follow()
+	now := (*d.functions.Load())[f.Spec.ID]
+	return now == nil || now.failing
+}

@@ -37,6 +37,14 @@ func TestFailing(t *testing.T) {
 		}
 		cancel()
 		<-waits
+		// Who has looked the function up before it was updated.
+		f, _ := d.Lookup(digits)
+		rt.set(digits, func(f *runtime.Function) { readyReplicas("a")(f); f.InVain = 0 })
+		if l, err := d.Acquire(t.Context(), f, Want{}); err != nil {
+			t.Errorf("right after an update: %v", err)
+		} else {
+			l.Done()
+		}
 		change(vainStarts, true)
 		l, err := acquire(t, d, t.Context())
 		if err != nil {

@@ -59,7 +59,9 @@ func (f *Function) Change(w *Want) {
 	// Shown before it is acted upon: see runtime.TokenSource.
 	f.all.board.change(f.id, f.uid, func(shown *runtime.Function) {
 		shown.Deployment, shown.Desired = w.Deployment, w.Desired
-		shown.Revisions = revisions(revisionName(f.uid, w.Revision), shown.Revisions)
+		if name := revisionName(f.uid, w.Revision); name != shown.Revisions[0] {
+			shown.Revisions, shown.InVain = revisions(name, shown.Revisions), 0
+		}
 	})
 	f.set(w)
 }

@@ -64,8 +64,11 @@ func (f *Function) show(desired int) {
 	}
 	f.shown = next
 	f.all.board.change(f.id, f.uid, func(shown *runtime.Function) {
-		shown.Replicas, shown.Problem, shown.InVain = replicas, next.problem, next.inVain
+		shown.Replicas, shown.Problem = replicas, next.problem
 		// An update may have shown a later present one meanwhile.
+		if present := shown.Revisions[0]; present == revisionName(f.uid, next.present) {
+			shown.InVain = next.inVain
+		}
 		shown.Revisions = revisions(shown.Revisions[0], next.revisions)
 	})
 }

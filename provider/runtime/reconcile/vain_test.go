@@ -55,6 +55,9 @@ func TestInVain(t *testing.T) {
 		time.Sleep(time.Minute)
 		f.fail(broken, broken)
 		function.Change(f.want(2, 1))
+		if got := f.set.Snapshot().Functions[theID].InVain; got != 0 {
+			t.Errorf("right after an update: %d in vain", got)
+		}
 		expect("an update begins anew", 1)
 		function.Change(f.want(2, 0))
 		expect("none is wanted", 0)
