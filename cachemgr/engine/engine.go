@@ -18,7 +18,7 @@ type Device struct {
 
 	TotalBytes int64 // physical memory
 	FreeBytes  int64 // what the driver would still give, to anyone, and KeptBytes
-	KeptBytes  int64 // what the engine holds and no model does, for the next one
+	KeptBytes  int64 // what the engine holds beyond Overhead and no model does, for the next one
 	// Overhead is what the engine itself takes of the device for all models
 	// together; it grows with the largest activations seen.
 	Overhead int64

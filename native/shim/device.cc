@@ -107,7 +107,7 @@ void Device::describe(gpushim_device* d) {
   d->free_bytes = std::min(total, free + count.unused);
   d->overhead_bytes = overhead;
   d->taken_bytes = count.used + outside_->shares() + common;
-  d->kept_bytes = count.unused;
+  d->kept_bytes = count.unused - std::min(count.unused, slack_);
   d->host_bytes = host_.used() + staging_.used();
   d->unified = info_.unified;
   d->remaps = arena_.remaps();

@@ -65,9 +65,9 @@ typedef struct {
   uint64_t total_bytes;
   uint64_t free_bytes;     /* what the driver would still give, and what the engine keeps for reuse */
   uint64_t overhead_bytes; /* for all models together: scratch, buffers, spare parts of slabs, what the driver
-                              took and is no model's, and what models leave of the budget for kept_bytes */
-  uint64_t taken_bytes;    /* everything that the engine holds on the device, but kept_bytes */
-  uint64_t kept_bytes;     /* memory that it keeps for reuse */
+                              took and is no model's, and a part of the budget that is only kept for reuse */
+  uint64_t taken_bytes;    /* what the engine holds on the device and uses */
+  uint64_t kept_bytes;     /* what it keeps for reuse beyond that part */
   uint64_t host_bytes;     /* pinned host memory in use: models of all devices, buffers of this one */
   uint32_t unified;        /* 1: host and device share memory */
   uint32_t remaps;         /* 1: evicted models stay deserialized */

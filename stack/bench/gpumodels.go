@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -184,20 +185,28 @@ func (m *modelsBench) account(ctx context.Context, when string) error {
 	}
 	account := map[string]any{
 		"resident_mb": to2(float64(d.Resident) / 1e6), "moving_mb": to2(float64(d.Loading+d.Draining) / 1e6),
-		"residual_mb": to2(float64(d.Residual) / 1e6), "overhead_mb": to2(float64(m.overhead) / 1e6),
+		"residual_mb": to2(float64(d.Residual) / 1e6), "overhead_mb": to2(float64(d.Overhead) / 1e6), "kept_mb": to2(float64(d.Kept) / 1e6),
 	}
 	if used, err := driverUsed(ctx); err == nil {
-		taken := used - m.idle
-		ledger := d.Resident + d.Loading + d.Draining + d.Residual + m.overhead
-		account["driver_mb"] = to2(float64(taken) / 1e6)
-		account["ledger_error"] = to4(float64(taken-ledger) / float64(taken))
-		// What the driver has given and is neither weights nor shared by all.
-		residual := taken - d.Resident - d.Loading - d.Draining - m.overhead
-		account["residual_mb_per_model"] = to4(float64(residual) / float64(len(m.models)) / 1e6)
-		account["residual_stated_mb_per_model"] = to4(float64(d.Residual) / float64(len(m.models)) / 1e6)
+		accountDriver(account, d, used-m.idle, float64(len(m.models)), float64(m.resident)/float64(len(m.models)))
 	}
 	m.figures[when] = account
 	return nil
+}
+
+// accountDriver adds what the driver says is taken, and what follows from that for
+// models whose mean is so many bytes while they are resident.
+func accountDriver(account map[string]any, d api.DeviceStatus, taken int64, models, meanResident float64) {
+	ledger := d.Resident + d.Loading + d.Draining + d.Residual + d.Overhead
+	account["driver_mb"] = to2(float64(taken) / 1e6)
+	account["ledger_error"] = to4(float64(taken-ledger) / float64(taken))
+	// What all models leave behind is in Residual for those that are evicted, and
+	// part of Resident for the others.
+	stated := float64(d.Residual) / max(1, models-float64(d.Resident)/meanResident)
+	account["residual_stated_mb_per_model"] = to4(stated / 1e6)
+	// What the driver has given, and the ledger does not call anything else.
+	known := ledger + d.Kept - d.Residual
+	account["residual_mb_per_model"] = to4((stated + float64(taken-known-d.Residual)/models) / 1e6)
 }
 
 // swap runs the models in random order until that has made the swaps asked for.
@@ -221,6 +230,11 @@ func (m *modelsBench) swap(ctx context.Context) error {
 					return err
 				}
 				own[info.Cache] = append(own[info.Cache], time.Since(start).Seconds()*1e3)
+				if info.Cache == api.CacheSwap {
+					for part, took := range map[string]time.Duration{"queue": info.Queue, "load": info.Swap, "compute": info.Compute} {
+						own["swap_"+part] = append(own["swap_"+part], took.Seconds()*1e3)
+					}
+				}
 				if info.Cache != api.CacheHit {
 					swaps.Add(1)
 				}
@@ -239,7 +253,9 @@ func (m *modelsBench) swap(ctx context.Context) error {
 	m.figures["swaps"], m.figures["wrong_outputs"] = swaps.Load(), wrong.Load()
 	m.figures["swap_seconds"], m.figures["swaps_per_s"] = to1(elapsed), to1(float64(swaps.Load())/elapsed)
 	for outcome, ms := range m.latencies {
-		m.figures["requests_"+outcome] = len(ms)
+		if !strings.HasPrefix(outcome, "swap_") {
+			m.figures["requests_"+outcome] = len(ms)
+		}
 		m.figures["latency_"+outcome+"_ms"] = quantiles(ms)
 	}
 	if after, err := driverUsed(ctx); err == nil && driverErr == nil {

@@ -57,11 +57,12 @@ struct Ledger {
     return total - free;
   }
   // expectTrue compares with the driver: the models' costs, what they share, and what
-  // is kept. The shim may say more by the size of one step of the driver.
+  // is kept. The shim may say more by the size of one step of the driver, and by the
+  // slack that a device leaves, when less than that is kept.
   void expectTrue(const std::vector<std::unique_ptr<Model>>& models, std::size_t slack, std::size_t step) {
     gpushim_device d{};
     node.device().describe(&d);
-    std::size_t stated = d.overhead_bytes - slack + d.kept_bytes;
+    std::size_t stated = d.overhead_bytes + d.kept_bytes;
     for (const auto& model : models) {
       gpushim_cost c{};
       model->cost(0, &c);
@@ -69,8 +70,9 @@ struct Ledger {
     }
     const std::size_t taken = driver() - before;
     EXPECT_GE(stated, taken);
-    EXPECT_LE(stated, taken + step);
-    EXPECT_EQ(d.taken_bytes + d.kept_bytes, taken);
+    EXPECT_LE(stated, taken + step + slack);
+    EXPECT_LE(d.taken_bytes + d.kept_bytes, taken);
+    EXPECT_GE(d.taken_bytes + d.kept_bytes + slack, taken);
   }
   Node& node;
   const std::size_t before;
