@@ -101,6 +101,7 @@ phase_collect() {
 	done
 	[ ! -d "$pack/tools" ] || cp "$pack"/tools/* "$work/parts/"
 	[ ! -d "$pack/bin" ] || cp "$pack"/bin/* "$bin/"
+	[ ! -d "$pack/timings" ] || cp -r "$pack/timings" "$work/"
 	ls "$work/parts" "$bin"
 }
 
@@ -196,8 +197,10 @@ replay() { # replay NAME
 		number=$((number + 1))
 		ln "$plan" "$ram/replay/$number.plan"
 	done
+	functions=$((number - 1000))
+	[ "$functions" -le 24 ] || functions=24
 	"$bin/bench" replay -plans "$ram/replay" -library "$(realpath "$library")" -onnxruntime "$bin/libonnxruntime.so" -cachemgrd "$bin/cachemgrd" \
-		-dir "$ram" -functions "$((number - 1000))" -share 0.5 -length "$replay_length" -seeds "$replay_seeds" -out "$results/raw.jsonl" \
+		-dir "$ram" -functions "$functions" -share 0.5 -length "$replay_length" -seeds "$replay_seeds" -out "$results/raw.jsonl" \
 		-cdf "$results/replay-$1-cdf.json" -saveprofile "$results/replay-$1-profile.json"
 }
 
