@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -64,11 +63,11 @@ func TestDecisionsAreLogged(t *testing.T) {
 	}
 }
 
-// TestDevicesAreChosen: the whole provider sends a request with the hint of the
-// device that its model is on, whatever hint the client sent.
-func TestDevicesAreChosen(t *testing.T) {
-	hints := make(chan string, 1)
-	rt := withDigits(t, func(_ http.ResponseWriter, r *http.Request) { hints <- r.Header.Get(api.HeaderDeviceHint) })
+// withDevices serves digits, whose model is on gpu1 of two devices that may be given
+// one request each, and returns the address once that is known.
+func withDevices(t *testing.T, h http.HandlerFunc) (url string) {
+	t.Helper()
+	rt := withDigits(t, h)
 	for _, f := range rt.snapshot.Functions {
 		f.Replicas[0].Node, f.Revisions = "here", []string{"r1"}
 	}
@@ -80,38 +79,80 @@ func TestDevicesAreChosen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	limits := DefaultLimits()
+	limits.Scheduling.Credits = 1
 	s, err := Start(Config{
-		Listener: l, Runtime: rt, Limits: DefaultLimits(), Nodes: map[string]provider.NodeClient{"/n": node}, Log: slog.New(slog.DiscardHandler),
+		Listener: l, Runtime: rt, Limits: limits, Nodes: map[string]provider.NodeClient{"/n": node}, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Shutdown(context.Background())
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	get := func(path string) string {
-		req, err := http.NewRequest(http.MethodGet, (&url.URL{Scheme: "http", Host: l.Addr().String()}).String()+path, nil)
+	t.Cleanup(func() { s.Shutdown(context.Background()) })
+	url = "http://" + l.Addr().String()
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(hinted(t, url+"/system/gpu/explain?function=digits"), `"device":"here/gpu1"`); {
+		if time.Now().After(deadline) {
+			t.Fatal(hinted(t, url+"/system/gpu/explain?function=digits"))
+		}
+	}
+	return url
+}
+
+// hinted is what a URL answers to a client that sends a hint of its own.
+func hinted(t *testing.T, url string) string {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set(api.HeaderDeviceHint, "gpu7")
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// TestDevicesAreChosen: the whole provider sends a request with the hint of the
+// device that its model is on, whatever hint the client sent.
+func TestDevicesAreChosen(t *testing.T) {
+	hints := make(chan string, 1)
+	url := withDevices(t, func(_ http.ResponseWriter, r *http.Request) { hints <- r.Header.Get(api.HeaderDeviceHint) })
+	hinted(t, url+"/function/digits")
+	if hint := <-hints; hint != "gpu1" {
+		t.Errorf("sent with the hint %q", hint)
+	}
+}
+
+// TestSlowClientsKeepNoDevice: clients that read nothing of their answers, more of
+// them than devices may be given requests, keep nobody else from one.
+func TestSlowClientsKeepNoDevice(t *testing.T) {
+	answer := make([]byte, 32<<20) // more than sockets hold
+	url := withDevices(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(api.HeaderCache, api.CacheHit)
+		w.Header().Set(api.HeaderDevice, r.Header.Get(api.HeaderDeviceHint))
+		if r.URL.Query().Has("large") {
+			w.Write(answer)
+		}
+	})
+	for range 4 {
+		ctx, leave := context.WithCancel(t.Context())
+		defer leave()
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/function/digits?large", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.Header.Set(api.HeaderDeviceHint, "gpu7")
-		resp, err := client.Do(req)
+		r.Close = true
+		resp, err := http.DefaultClient.Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(body)
 	}
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(get("/system/gpu/explain?function=digits"), `"device":"here/gpu1"`); {
-		if time.Now().After(deadline) {
-			t.Fatal(get("/system/gpu/explain?function=digits"))
-		}
-	}
-	get("/function/digits")
-	if hint := <-hints; hint != "gpu1" {
-		t.Errorf("sent with the hint %q", hint)
-	}
+	hinted(t, url+"/function/digits")
 }
