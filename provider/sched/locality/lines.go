@@ -90,9 +90,15 @@ func (s *Scheduler) relane(f *function) { s.relaneLines(f.lines) }
 
 func (s *Scheduler) relaneLines(lines []*line) {
 	var moved []*request
+	var before *line
+	var next *lane
 	for _, l := range lines {
 		f := l.function
-		next := s.laneOf(l)
+		// Lines that differ in their SLO only may be many, and go to one lane.
+		if before == nil || before.function != f || before.model != l.model {
+			next = s.laneOf(l)
+		}
+		before = l
 		if next == l.lane && (s.served(l) || !f.ready()) {
 			continue
 		}
