@@ -94,7 +94,7 @@ func (ns *Nodes) Prefetch(address string, p api.PrefetchRequest) {
 func (ns *Nodes) Run(ctx context.Context, functions runtime.Observer, reader StatusReader) {
 	var running sync.WaitGroup
 	for _, n := range ns.nodes {
-		running.Go(func() { n.watch(ctx, reader) })
+		running.Go(func() { ns.watch(ctx, n, reader) })
 		running.Go(func() { n.sendPrefetches(ctx) })
 		running.Go(func() { n.refer(ctx, functions) })
 	}
@@ -108,7 +108,7 @@ const (
 )
 
 // watch follows the node's status, connecting again when it is cut off.
-func (n *node) watch(ctx context.Context, reader StatusReader) {
+func (ns *Nodes) watch(ctx context.Context, n *node, reader StatusReader) {
 	pause := firstPause
 	for ctx.Err() == nil {
 		fresh := true
@@ -118,6 +118,7 @@ func (n *node) watch(ctx context.Context, reader StatusReader) {
 			if fresh {
 				fresh, pause = false, firstPause
 				n.log.Info("cache manager connected", "node", s.Node, "epoch", s.Epoch)
+				ns.warnOfNamesakes(n, s.Node)
 				select {
 				case n.connected <- struct{}{}:
 				default: // it has been told already
@@ -138,6 +139,16 @@ func (n *node) watch(ctx context.Context, reader StatusReader) {
 		}
 		sleep(ctx, pause)
 		pause = min(2*pause, lastPause)
+	}
+}
+
+// warnOfNamesakes says that no replica can be told to be on n.
+func (ns *Nodes) warnOfNamesakes(n *node, name string) {
+	for _, other := range ns.nodes {
+		if v := other.view.Load(); other != n && v.Connected && v.Node == name {
+			n.log.Warn("two cache managers have one node name: devices of only one of them are used; give each the name of its machine with node_name",
+				"node", name, "other_address", other.address)
+		}
 	}
 }
 

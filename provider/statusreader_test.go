@@ -1,10 +1,12 @@
 package provider
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -57,5 +59,29 @@ func TestNodesPassOnWhatTheyHear(t *testing.T) {
 		for range 2 * mostPrefetches { // nobody sends them, nobody waits
 			nodes.Prefetch("/run/oip.sock", api.PrefetchRequest{})
 		}
+	})
+}
+
+// TestNodesOfOneName: who gives two nodes one name is told.
+func TestNodesOfOneName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &fakeNode{messages: make(chan api.NodeStatus)}, &fakeNode{messages: make(chan api.NodeStatus)}
+		var log bytes.Buffer
+		nodes := NewNodes(map[string]NodeClient{"/a": a, "/b": b}, slog.New(slog.NewTextHandler(&log, nil)))
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { nodes.Run(ctx, newFakeRuntime(), &heard{}) })
+		a.messages <- api.NodeStatus{Full: true, Node: "n"}
+		synctest.Wait()
+		if strings.Contains(log.String(), "WARN") {
+			t.Errorf("one node alone: %s", &log)
+		}
+		b.messages <- api.NodeStatus{Full: true, Node: "n"}
+		synctest.Wait()
+		if !strings.Contains(log.String(), "node_address=/b node=n other_address=/a") {
+			t.Errorf("got %s", &log)
+		}
+		cancel()
+		running.Wait()
 	})
 }
