@@ -86,7 +86,7 @@ const defaultConnections = 4096
 func ReadConfig(s *env.Set) Config {
 	host, _ := os.Hostname() // a node without a name is none the worse
 	c := Config{
-		Name:           s.String("node_name", host, "name of this node, for people"),
+		Name:           s.String("node_name", host, "name of this machine, as the runtime of functions knows it; no two nodes have one"),
 		Listen:         s.String("listen", "127.0.0.1:8000", `address of the Open Inference Protocol; "off": none`),
 		MetricsListen:  s.String("metrics_listen", "127.0.0.1:8002", `address of metrics and node status; "off": none`),
 		SocketDir:      s.String("socket_dir", "/run/faas-gpu", `folder of the sockets oip.sock and shm.sock; "off": no sockets`),
