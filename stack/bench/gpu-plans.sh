@@ -5,8 +5,10 @@
 #   vgg16
 #   many       three networks, with different weights
 #
-# Builds on TensorRT spoil each other's timings, so two run at once and not more; the
-# plans of one network come from one build by refitting.
+# Processes on one GPU spoil each other's timings, and fight for it, so there are two
+# at once and not more; the plans of one network come from one build by refitting. What
+# builds find out about kernels is in the results' folder "timings": in .build/gpu it
+# makes the next session's builds short.
 
 phase_build() {
 	mkdir -p "$ram/onnx" "$ram/suite" "$ram/resnet50" "$ram/vgg16" "$ram/many" "$ram/base"
@@ -38,65 +40,61 @@ double_plan() { # double_plan PLAN SEED WEIGHTS STATIC
 }
 
 build_real() {
-	generate "$ram/onnx/squeezenet.onnx" squeezenet1.1 1 -width 2
-	generate "$ram/onnx/mobilenet.onnx" mobilenetv2 2
-	generate "$ram/onnx/resnet18-half.onnx" resnet18 3 -width 0.5
+	mkdir -p "$work/timings"
 	generate "$ram/onnx/dynamic.onnx" scale 4
 	generate "$ram/onnx/resnet50.onnx" resnet50 5
 	generate "$ram/onnx/vgg16.onnx" vgg16 6
 	generate "$ram/onnx/resnet18.onnx" resnet18 7
 	generate "$ram/onnx/resnet18-narrow.onnx" resnet18 8 -width 0.75
+	generate "$ram/onnx/squeezenet.onnx" squeezenet1.1 1 -width 2
 	# A lane that fails leaves the other its sets.
 	lane_large & large=$!
 	lane_mix || echo "the mix failed"
 	wait $large || echo "the large ones failed"
+	rm -rf "$results/timings"
+	cp -r "$work/timings" "$results/timings"
 }
 
+# The mix: most are ResNet-18 of 24 MB. What the suite needs comes first.
+lane_mix() {
+	for m in squeezenet resnet18 resnet18-narrow; do base $m || true; done
+	refit squeezenet suite 1 1
+	refit resnet18 suite 2 1
+	refit resnet18-narrow suite 3 1
+	"$build/gpushim-build" --onnx "$ram/onnx/dynamic.onnx" --out "$ram/suite/dynamic.plan" --batch 8 \
+		--timing-cache "$work/timings/dynamic" | tail -n 1
+	base resnet50 || true
+	refit resnet50 resnet50 1 "$heavy" || only resnet50
+	refit squeezenet many 200001 $((models - models * 65 / 100 - models * 25 / 100))
+	refit resnet18-narrow many 100001 $((models * 25 / 100))
+	refit resnet18 many 1 $((models * 65 / 200))
+}
+
+# The largest network takes as long as the others, and leaves time for a part of the mix.
 lane_large() {
 	base vgg16 || true
 	refit vgg16 vgg16 1 12 || only vgg16
-	for m in squeezenet mobilenet resnet18-half; do
-		"$build/gpushim-build" --onnx "$ram/onnx/$m.onnx" --out "$ram/suite/$m.plan" | tail -n 1
-	done
-	"$build/gpushim-build" --onnx "$ram/onnx/dynamic.onnx" --out "$ram/suite/dynamic.plan" --batch 8 | tail -n 1
+	[ -e "$ram/base/resnet18.base" ] || sleep 60 # with timings from before, both lanes are here early
+	refit resnet18 many $((models * 65 / 200 + 1)) $((models * 65 / 100 - models * 65 / 200))
 }
 
 # only MODEL: one plan, where refitting failed.
-only() { "$build/gpushim-build" --onnx "$ram/onnx/$1.onnx" --out "$ram/$1/1.plan"; }
-
-# The mix: most are ResNet-18 of 24 MB. As many processes as the machine bears.
-lane_mix() {
-	base resnet50 || true
-	refit resnet50 resnet50 1 "$heavy" || only resnet50
-	for m in resnet18 resnet18-narrow squeezenet; do base $m || true; done
-	refit_many resnet18 1 $((models * 65 / 100))
-	refit_many resnet18-narrow 100001 $((models * 25 / 100))
-	refit_many squeezenet 200001 $((models - models * 65 / 100 - models * 25 / 100))
-	wait_all
+only() {
+	"$build/gpushim-build" --onnx "$ram/onnx/$1.onnx" --out "$ram/$1/1.plan" --timing-cache "$work/timings/$1-only"
 }
 
-base() { # base MODEL: a build that can be refitted
+# base MODEL: a build that can be refitted. Each has its timings in a file of its own:
+# the lanes would overwrite each other's.
+base() {
 	start_base=$(seconds)
-	"$build/refit" "$ram/onnx/$1.onnx" "$ram/base/$1.base" || return 1
+	"$build/refit" "$ram/onnx/$1.onnx" "$ram/base/$1.base" "$work/timings/$1" || return 1
 	note "$(echo "$(seconds) $start_base" | awk -v m="$1" '{printf "{\"part\":\"build\",\"base\":\"%s\",\"seconds\":%.1f}", m, $1-$2}')"
 }
 
-refit() { "$build/refit" "$ram/onnx/$1.onnx" "$ram/base/$1.base" "$ram/$2" "$3" "$4"; } # refit MODEL SET FIRST COUNT
-
-# refit_many MODEL FIRST COUNT starts processes; wait_all waits for them.
-refit_many() {
-	each=$((($3 + refit_processes - 1) / refit_processes))
-	left=$3 at=$2
-	while [ "$left" -gt 0 ]; do
-		[ "$each" -le "$left" ] || each=$left
-		refit "$1" many "$at" "$each" & pids="$pids $!"
-		at=$((at + each)) left=$((left - each))
-	done
-}
-refit_processes=5
-pids=
-
-wait_all() {
-	for pid in $pids; do wait "$pid" || echo "a plan was not made"; done
-	pids=
+# refit MODEL SET FIRST COUNT
+refit() {
+	start_refit=$(seconds)
+	"$build/refit" "$ram/onnx/$1.onnx" "$ram/base/$1.base" "$ram/$2" "$3" "$4" 2>&1 | grep -v -i weights || true
+	note "$(echo "$(seconds) $start_refit" | awk -v m="$1" -v s="$2" -v n="$4" '{printf "{\"part\":\"build\",\"refit\":\"%s\",\"set\":\"%s\",\"plans\":%d,\"seconds\":%.1f}", m, s, n, $1-$2}')"
+	[ -e "$ram/$2/$3.plan" ]
 }

@@ -139,7 +139,7 @@ func TestGPUSummary(t *testing.T) {
 			t.Errorf("%s: %v, want %v", field, f, want)
 		}
 	}
-	if want := []string{"mean_model_mb", "residual_mb_per_model", "swaps"}; !slices.Equal(s["missing"].([]string), want) {
+	if want := []string{"mean_model_mb", "residual_mb_per_model", "swaps", "suite", "startup", "changeover", "telemetry", "baselines"}; !slices.Equal(s["missing"].([]string), want) {
 		t.Errorf("missing %v, want %v", s["missing"], want)
 	}
 }

@@ -42,6 +42,11 @@ func gpuSummary(_ context.Context, o gpuOptions) (any, error) {
 	for _, field := range []string{"baseline_load_on_demand", "baseline_process_per_model"} {
 		summary[field] = r.last("baselines", "mix")[field]
 	}
+	for _, part := range []string{"suite", "startup", "changeover", "telemetry", "baselines"} {
+		if r.last(part) == nil {
+			missing = append(missing, part)
+		}
+	}
 	summary["missing"] = missing
 	return summary, nil
 }

@@ -1,8 +1,8 @@
 // The builder on TensorRT.
 #include "../cuda/driver.h"
 #include "builder.h"
-#include "files.h"
 #include "network.h"
+#include "timings.h"
 
 namespace gpushim {
 
@@ -34,31 +34,6 @@ class Monitor final : public nvinfer1::IProgressMonitor {
   std::int32_t steps_ = 0;
 };
 #endif
-
-// TimingCache is what earlier builds found out about kernels on this device.
-class TimingCache {
- public:
-  TimingCache(nvinfer1::IBuilderConfig& config, std::string path) : config_(config), path_(std::move(path)) {
-    if (path_.empty()) return;
-    const std::string before = readFileIfThere(path_);
-    cache_.reset(config_.createTimingCache(before.empty() ? nullptr : before.data(), before.size()));
-    if (cache_ && config_.setTimingCache(*cache_, false)) return;
-    // It is another version's or another device's: begin again.
-    cache_.reset(config_.createTimingCache(nullptr, 0));
-    if (cache_) config_.setTimingCache(*cache_, false);
-  }
-
-  void save() const {
-    if (!cache_) return;
-    const std::unique_ptr<nvinfer1::IHostMemory> bytes(cache_->serialize());
-    if (bytes) replaceFile(path_, std::string(static_cast<const char*>(bytes->data()), bytes->size()));
-  }
-
- private:
-  nvinfer1::IBuilderConfig& config_;
-  const std::string path_;
-  std::unique_ptr<nvinfer1::ITimingCache> cache_;
-};
 
 class TensorRTPlanBuilder : public PlanBuilder {
  public:

@@ -1,7 +1,8 @@
 // refit makes many plans with different weights out of one ONNX file, as if each
 // had been built, in a tenth of a second instead of a minute:
 //
-//	refit MODEL.onnx BASE.plan                        builds BASE.plan, in FP16
+//	refit MODEL.onnx BASE.plan TIMINGS                builds BASE.plan, in FP16, with
+//	                                                  TIMINGS for a timing cache
 //	refit MODEL.onnx BASE.plan DIR FIRST COUNT        writes DIR/SEED.plan for COUNT
 //	                                                  seeds from FIRST on
 //
@@ -16,6 +17,7 @@
 
 #include "../builder/files.h"
 #include "../builder/network.h"
+#include "../builder/timings.h"
 #include "../cuda/driver.h"
 
 namespace {
@@ -144,9 +146,11 @@ void run(int argc, char** argv) {
   BuildOptions options;
   options.onnx = argv[1];
   Network network(library, *builder, options, messages);
-  if (argc == 3) {
+  if (argc == 4) {
     network.config().setFlag(nvinfer1::BuilderFlag::kREFIT);
+    const TimingCache timings(network.config(), argv[3]);
     replaceFile(argv[2], bytesOf(*network.build()));
+    timings.save();
     return;
   }
   Refitter refitter(library, readFile(argv[2]), weightsOf(network.definition()), messages);
@@ -159,8 +163,8 @@ void run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3 && argc != 6) {
-    std::fprintf(stderr, "usage: refit MODEL.onnx BASE.plan [DIR FIRST COUNT]\n");
+  if (argc != 4 && argc != 6) {
+    std::fprintf(stderr, "usage: refit MODEL.onnx BASE.plan TIMINGS | DIR FIRST COUNT\n");
     return 2;
   }
   try {
