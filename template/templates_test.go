@@ -80,6 +80,9 @@ func post(t *testing.T, address, body string) (int, map[string]any) {
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
 		t.Fatal(err)
 	}
+	if again := resp.Header.Get("Retry-After"); (again != "") != (resp.StatusCode == http.StatusServiceUnavailable) {
+		t.Errorf("%d says when to come again: %q", resp.StatusCode, again)
+	}
 	return resp.StatusCode, answer
 }
 
