@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/faas-gpu/faas-gpu/stack/bench/function"
 	"github.com/faas-gpu/faas-gpu/stack/sim"
 	"github.com/faas-gpu/faas-gpu/watchdog"
@@ -19,7 +21,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(functionVariable) != "" {
 		os.Exit(watchdog.Main(function.Handle))
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // TestReplay is a short run on two real nodes.
