@@ -84,7 +84,7 @@ func (v *invocation) serve() {
 	defer response.Close()
 	h := response.Header
 	lease.Answered(h.Get(api.HeaderCache), h.Get(api.HeaderDevice), h.Get(api.HeaderTiming))
-	if response.ContentLength < 0 || response.ContentLength > smallAnswer {
+	if mayLast(response) {
 		lease.Computed()
 	}
 	v.respond(response)

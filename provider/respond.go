@@ -60,6 +60,11 @@ func (v *invocation) respond(response *upstream.Response) {
 // waiting for the client.
 const smallAnswer = 2 << 10
 
+// mayLast reports whether an answer may go on for long after its head.
+func mayLast(response *upstream.Response) bool {
+	return response.ContentLength < 0 || response.ContentLength > smallAnswer || response.StatusCode == http.StatusSwitchingProtocols
+}
+
 func (v *invocation) copyBody(response *upstream.Response) error {
 	if response.ContentLength == 0 {
 		return nil

@@ -51,11 +51,11 @@ func (l *Lease) Answered(cache, device, timing string) {
 	}
 }
 
-// Computed lets the device have its next request if the head of the answer told
-// that it has computed: only the way of the answer to its client takes longer. Done
-// is to follow.
+// Computed lets the device have its next request, though the answer, whose head has
+// come, may go on for long: because its client is slow, or as a stream or an upgraded
+// connection of which nobody knows when, if ever, it computes. Done is to follow.
 func (l *Lease) Computed() {
-	if l.device == "" || l.answer.Cache == "" {
+	if l.device == "" {
 		return
 	}
 	now := time.Now()

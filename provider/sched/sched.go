@@ -35,8 +35,8 @@ const (
 	// The kinds that follow tell of devices and models. LeastInFlight knows
 	// neither and takes no notice of them.
 
-	// Computed: the device of the request ID is done with it. Its replica is not,
-	// until Done: the answer is on its way.
+	// Computed: the device of the request ID is done with it, or is not to wait for
+	// it any longer. Its replica is not, until Done: the answer is on its way.
 	Computed
 	// Devices: these, and no others, exist.
 	Devices

@@ -129,30 +129,54 @@ func TestDevicesAreChosen(t *testing.T) {
 	}
 }
 
-// TestSlowClientsKeepNoDevice: clients that read nothing of their answers, more of
-// them than devices may be given requests, keep nobody else from one.
-func TestSlowClientsKeepNoDevice(t *testing.T) {
-	answer := make([]byte, 32<<20) // more than sockets hold
+// TestLongAnswersKeepNoDevice: more of them than devices may be given requests keep
+// nobody else from one, be it that their clients read nothing, that they go on, or
+// that they are connections which were upgraded.
+func TestLongAnswersKeepNoDevice(t *testing.T) {
+	large := make([]byte, 32<<20) // more than sockets hold
 	url := withDevices(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set(api.HeaderCache, api.CacheHit)
-		w.Header().Set(api.HeaderDevice, r.Header.Get(api.HeaderDeviceHint))
-		if r.URL.Query().Has("large") {
-			w.Write(answer)
+		rc := http.NewResponseController(w)
+		switch r.URL.RawQuery {
+		case "large":
+			w.Header().Set(api.HeaderCache, api.CacheHit)
+			w.Header().Set(api.HeaderDevice, r.Header.Get(api.HeaderDeviceHint))
+			w.Write(large)
+		case "stream":
+			rc.Flush()
+			<-r.Context().Done()
+		case "upgrade":
+			conn, client, err := rc.Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n")
+			io.Copy(io.Discard, client)
 		}
 	})
-	for range 4 {
-		ctx, leave := context.WithCancel(t.Context())
-		defer leave()
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/function/digits?large", nil)
-		if err != nil {
-			t.Fatal(err)
+	for _, kind := range []string{"large", "stream", "upgrade"} {
+		for range 4 {
+			resp := begun(t, url+"/function/digits?"+kind)
+			defer resp.Body.Close()
 		}
-		r.Close = true
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
+		hinted(t, url+"/function/digits")
 	}
-	hinted(t, url+"/function/digits")
+}
+
+// begun is an answer of which only the head was read.
+func begun(t *testing.T, url string) *http.Response {
+	t.Helper()
+	r, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Upgrade", "test")
+	r.Header.Set("Connection", "Upgrade")
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := (&http.Client{Transport: transport, Timeout: 0}).Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp
 }
