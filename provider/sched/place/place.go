@@ -90,7 +90,7 @@ func Choose(w Want, nodes []Node) Choice {
 	default:
 		best := c.Costs[0]
 		c.Node = best.Node
-		c.Why = fmt.Sprintf("it has %d replicas of the function, no other fewer, and of those it is the cheapest: %s", best.Replicas, best.Why)
+		c.Why = fmt.Sprintf("no node has fewer of the function's replicas (%d), and of those that have as many it is the cheapest: %s", best.Replicas, best.Why)
 	}
 	return c
 }
