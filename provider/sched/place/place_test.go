@@ -45,7 +45,7 @@ func TestChoose(t *testing.T) {
 		"staged is cheaper":         {want, []Node{node("a", func(n *Node) { n.Stored["m"] = true }), node("b", staged)}, "b", "m is staged"},
 		"resident is the cheapest":  {want, []Node{node("a", staged), node("b", resident)}, "b", "resident on g"},
 		"a busy device costs":       {want, []Node{node("a", func(n *Node) { resident(n); n.Devices[0].Wait = 100 * ms }), node("b", staged)}, "b", "staged"},
-		"spread before price":       {want, []Node{node("a", func(n *Node) { resident(n); n.Replicas = 1 }), node("b", nil)}, "b", "0 replicas"},
+		"spread before price":       {want, []Node{node("a", func(n *Node) { resident(n); n.Replicas = 1 }), node("b", nil)}, "b", "replicas (0)"},
 		"a full device costs":       {want, []Node{node("a", func(n *Node) { staged(n); n.Devices[0].Free = 10 }), node("b", staged)}, "b", "staged"},
 		"full host memory costs":    {want, []Node{node("a", func(n *Node) { n.Free = 10 }), node("b", nil)}, "b", "not there yet"},
 		"too small is no choice":    {want, []Node{node("a", func(n *Node) { n.Devices[0].Budget = 49 }), node("b", nil)}, "b", ""},
