@@ -134,7 +134,7 @@ $(GPU_HEADERS)/tensorrt/NvInfer.h: stack/deps/gpu-headers.sh | check-tools check
 $(NATIVE)/built: $(NATIVE_SOURCES) $(GPU_HEADERS)/tensorrt/NvInfer.h | check-native-tools
 	@echo "build libgpushim.so and its double"; log=$(BUILD)/native.log; \
 	 { cmake -S native/shim -B $(NATIVE) -DTENSORRT_INCLUDE=$(GPU_HEADERS)/tensorrt -DCUDA_INCLUDE=$(GPU_HEADERS)/cuda && \
-	   cmake --build $(NATIVE) --parallel 2 --target gpushim gpushim_double gpushim-build gpushim-build-double refit; } >$$log 2>&1 || { cat $$log >&2; exit 1; }; \
+	   cmake --build $(NATIVE) --parallel 2 --target gpushim gpushim_double gpushim-build gpushim-build-double refit ledger; } >$$log 2>&1 || { cat $$log >&2; exit 1; }; \
 	 touch $@
 
 # Threads are checked where there are some: the faults run in one, and take long.

@@ -106,7 +106,8 @@ void Device::describe(gpushim_device* d) {
   d->total_bytes = total;
   d->free_bytes = std::min(total, free + count.unused);
   d->overhead_bytes = overhead;
-  d->taken_bytes = count.used + outside_->shares() + common;
+  d->outside_bytes = outside_->shares() + common;
+  d->taken_bytes = count.used + d->outside_bytes;
   d->kept_bytes = count.unused - std::min(count.unused, slack_);
   d->host_bytes = host_.used() + staging_.used();
   d->unified = info_.unified;

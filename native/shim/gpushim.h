@@ -67,6 +67,7 @@ typedef struct {
   uint64_t overhead_bytes; /* for all models together: scratch, buffers, spare parts of slabs, what the driver
                               took and is no model's, and a part of the budget that is only kept for reuse */
   uint64_t taken_bytes;    /* what the engine holds on the device and uses */
+  uint64_t outside_bytes;  /* of these, what the driver took for code, contexts and the like */
   uint64_t kept_bytes;     /* what it keeps for reuse beyond that part */
   uint64_t host_bytes;     /* pinned host memory in use: models of all devices, buffers of this one */
   uint32_t unified;        /* 1: host and device share memory */

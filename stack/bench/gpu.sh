@@ -16,6 +16,7 @@
 #   suite      the conformance suite of the engine
 #   telemetry  what the cache manager tells of GPUs
 #   shim       the library alone: hits, misses, all misses, beside the wire
+#   ledger     what takes device memory, and whether the shim knows
 #   socket     the same through the cache manager's socket
 #   startup    what takes how long until a model answers
 #   changeover an ONNX file: the CPU answers until its plan is built
@@ -114,7 +115,7 @@ phase_setup() {
 	"$work/parts/zstd" -dqf "$bin/libonnxruntime.so.zst" -o "$bin/libonnxruntime.so"
 	cmake -S native/shim -B "$build" -DTENSORRT_INCLUDE="$work/tensorrt/include" -DTENSORRT_LIB="$work/tensorrt/lib" \
 		-DCUDA_INCLUDE="${CUDA_INCLUDE:-/usr/local/cuda/include}" >/dev/null
-	cmake --build "$build" --parallel "$(nproc)" --target gpushim gpushim-build refit measure | grep -E 'error|Built'
+	cmake --build "$build" --parallel "$(nproc)" --target gpushim gpushim-build refit measure ledger | grep -E 'error|Built'
 	note "$("$build/gpushim-build" --describe | sed 's/^{/{"part":"setup",/')"
 }
 
@@ -162,6 +163,8 @@ phase_shim() {
 measure() { # measure NETWORK COPIES LOADERS
 	note "$("$build/measure" "$library" "$ram/$1/1.plan" "$2" "$1-loaders$3" "$3" | sed 's/^{/{"part":"shim",/')"
 }
+
+phase_ledger() { note "$("$build/ledger" "$library" "$ram/many" 2 | sed 's/^{/{"part":"ledger",/')"; }
 
 phase_socket() {
 	bench socket -name resnet50 -plans "$ram/resnet50" -requests "$requests"
@@ -229,6 +232,6 @@ run() {
 
 case ${1:-} in
 run) shift && mkdir -p "$work" && run "$@" ;;
-pack | collect | setup | build | suite | telemetry | shim | socket | startup | changeover | models | swaps | baselines | replay | replay2 | summary) "phase_$1" ;;
+pack | collect | setup | build | suite | telemetry | shim | ledger | socket | startup | changeover | models | swaps | baselines | replay | replay2 | summary) "phase_$1" ;;
 *) fail "usage: gpu.sh pack | collect | run PHASE..., see the head of this file" ;;
 esac

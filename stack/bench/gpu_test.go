@@ -43,7 +43,7 @@ func TestGPUPhasesOnTheDouble(t *testing.T) {
 	}
 	script("pack")
 	script("collect")
-	out := script("run", "setup", "build", "telemetry", "shim", "socket", "startup", "changeover", "swaps", "baselines", "replay", "summary")
+	out := script("run", "setup", "build", "telemetry", "shim", "ledger", "socket", "startup", "changeover", "swaps", "baselines", "replay", "summary")
 	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
 	var ended map[string]struct{ Status int }
 	if err := json.Unmarshal(lines[len(lines)-1], &ended); err != nil {

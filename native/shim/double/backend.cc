@@ -50,6 +50,10 @@ std::unique_ptr<Backend> makeBackend(const std::string& settings) {
   DoubleOptions o;
   o.memory = number(settings, "memory", o.memory);
   o.granularity = number(settings, "granularity", o.granularity);
+  o.hiddenCode = number(settings, "hidden_code", 0);
+  o.hiddenContext = number(settings, "hidden_context", 0);
+  o.hiddenRecording = number(settings, "hidden_recording", 0);
+  o.hiddenStep = number(settings, "hidden_step", 1);
   o.fault = parseFault(setting(settings, "fault"));
   return std::make_unique<DoubleBackend>(std::move(o), number(settings, "unified", 0) != 0);
 }

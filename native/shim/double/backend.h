@@ -6,8 +6,10 @@
 
 namespace gpushim {
 
-// Settings: memory=BYTES, granularity=BYTES, unified=1, fault=CALL:N:CODE (the
-// Nth CALL of the driver comes to CODE, a number of gpushim_code).
+// Settings: memory=BYTES, granularity=BYTES, unified=1, hidden_code=BYTES,
+// hidden_context=BYTES, hidden_recording=BYTES, hidden_step=BYTES (see DoubleOptions),
+// fault=CALL:N:CODE (the Nth CALL of the driver comes to CODE, a number of
+// gpushim_code).
 class DoubleBackend : public Backend {
  public:
   explicit DoubleBackend(DoubleOptions options, bool unified = false);

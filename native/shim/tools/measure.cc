@@ -5,7 +5,7 @@
 // It opens the plan MODELS times (each with weights of its own in memory) and
 // prints one line of JSON. Every output is compared with the first one, bit by
 // bit. LOADERS threads load ahead where every request is a miss; 2 if not given.
-#include "measure_shim.h"
+#include "measure_plain.h"
 
 #include <atomic>
 #include <condition_variable>
@@ -23,21 +23,6 @@ struct Check {
   std::string want;
   int swaps = 0, wrong = 0;
   void operator()(const std::string& got) { wrong += got != want; }
-};
-
-// Line is one JSON object.
-class Line {
- public:
-  void add(const char* name, const char* format, double value) {
-    char text[64];
-    std::snprintf(text, sizeof text, format, value);
-    fields_ += std::string(fields_.empty() ? "" : ", ") + "\"" + name + "\": " + text;
-  }
-  void name(const char* model) { fields_ = std::string("\"model\": \"") + model + "\""; }
-  void print() const { std::printf("{%s}\n", fields_.c_str()); }
-
- private:
-  std::string fields_;
 };
 
 // firstLoads loads, runs and evicts each model for the first time.
@@ -189,7 +174,7 @@ int main(int argc, char** argv) {
   Check outputs;
   Line line;
   line.name(argv[4]);
-  Shim shim(argv[1], argv[2], models);
+  Shim shim(argv[1], std::vector<std::string>(models, argv[2]));
   firstLoads(shim, models, &outputs, &line);
 
   const double image = double(shim.cost(1).host - (64 << 10));  // Model adds that for its lists

@@ -1,7 +1,6 @@
-// What measure calls: the shim through its table, and TensorRT alone.
+// The shim through its table, as measure and ledger call it.
 #pragma once
 
-#include <NvInfer.h>
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -12,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "../cuda/driver.h"
 #include "../program.h"
 
 namespace gpushim {
@@ -29,25 +27,44 @@ inline double median(std::vector<double> v) {
 }
 
 [[noreturn]] inline void die(const std::string& why) {
-  std::fprintf(stderr, "measure: %s\n", why.c_str());
+  std::fprintf(stderr, "%s\n", why.c_str());
   std::exit(1);
 }
 
-// Shim is an engine behind the C table, with copies of one plan that has one
-// input and at least one output.
+// Line is one JSON object.
+class Line {
+ public:
+  void add(const char* name, const char* format, double value) {
+    char text[64];
+    std::snprintf(text, sizeof text, format, value);
+    fields_ += std::string(fields_.empty() ? "" : ", ") + "\"" + name + "\": " + text;
+  }
+  void name(const char* model) { fields_ = std::string("\"model\": \"") + model + "\""; }
+  void print() const { std::printf("{%s}\n", fields_.c_str()); }
+
+ private:
+  std::string fields_;
+};
+
+// Shim is an engine behind the C table with models that have the same input, only one,
+// and the same first output.
 class Shim {
  public:
-  Shim(const char* library, const char* plan, std::size_t models) {
+  Shim(const char* library, const std::vector<std::string>& plans, std::uint32_t slots = 2,
+       const char* settings = "") {
     void* loaded = dlopen(library, RTLD_NOW | RTLD_LOCAL);
     if (loaded == nullptr) die(dlerror());
     auto get = reinterpret_cast<const gpushim_table* (*)(uint32_t)>(dlsym(loaded, "gpushim_get"));
     table_ = get(GPUSHIM_VERSION);
     if (table_ == nullptr) die("the library has another version of the table");
     gpushim_config config{};
-    config.slots = 2;
+    config.slots = slots;
+    config.settings = settings;
     must(table_->open_engine(&config, &engine_, &error_));
-    models_.resize(models);
-    for (auto& m : models_) must(table_->open_model(engine_, plan, &m, &error_));
+    models_.resize(plans.size());
+    for (std::size_t i = 0; i < plans.size(); i++) {
+      must(table_->open_model(engine_, plans[i].c_str(), &models_[i], &error_));
+    }
   }
   ~Shim() {
     for (auto& m : models_) table_->close_model(m, &error_);
@@ -68,11 +85,12 @@ class Shim {
     table_->cost(models_[i], 0, &c);
     return c;
   }
-  std::size_t freeBytes() {
+  gpushim_device device() {
     gpushim_device d{};
     must(table_->device(engine_, 0, &d, &error_));
-    return d.free_bytes;
+    return d;
   }
+  std::size_t freeBytes() { return device().free_bytes; }
 
   // prepare makes the tensors of every run; the first model has been loaded.
   void prepare() {
@@ -115,10 +133,11 @@ class Shim {
     must(table_->tensor(models_[0], index, &s, &error_));
     Shape shape;
     shape.rank = s.rank;
-    std::copy(s.shape, s.shape + s.rank, shape.dims);
+    // One row, where the first dimension is dynamic.
+    std::transform(s.shape, s.shape + s.rank, shape.dims, [](std::int64_t d) { return d < 0 ? 1 : d; });
     gpushim_tensor t{};
     t.rank = s.rank;
-    std::copy(s.shape, s.shape + s.rank, t.shape);
+    std::copy(shape.dims, shape.dims + s.rank, t.shape);
     t.bytes = tensorBytes(s.type, shape);
     return t;
   }
@@ -131,99 +150,6 @@ class Shim {
   std::vector<gpushim_tensor> output_;
   char* memory_ = nullptr;
   std::size_t pinnedBytes_ = 0, outputAt_ = 0;
-};
-
-// ceiling is how long one copy of this many bytes from pinned memory takes.
-inline double ceiling(Driver& driver, std::size_t bytes) {
-  void* host = nullptr;
-  Address device = 0;
-  check(driver, driver.allocHost(&host, bytes), "pin");
-  check(driver, driver.alloc(&device, bytes), "allocate");
-  std::memset(host, 1, bytes);
-  std::vector<double> ms;
-  {
-    OwnedStream stream(driver);
-    for (int i = 0; i < 60; i++) {
-      const auto t = Clock::now();
-      check(driver, driver.copyIn(device, host, bytes, stream.get()), "copy");
-      check(driver, driver.waitStream(stream.get()), "copy");
-      ms.push_back(msSince(t));
-    }
-  }
-  check(driver, driver.free(device), "free");
-  check(driver, driver.freeHost(host), "free");
-  return median(ms);
-}
-
-struct Quiet : nvinfer1::ILogger {
-  void log(Severity severity, const char* message) noexcept override {
-    if (severity <= Severity::kERROR) std::fprintf(stderr, "%s\n", message);
-  }
-};
-
-// Plain runs the plan with TensorRT's own memory: inputs and outputs are in pinned
-// memory already. It has the plan's only input and first output first.
-class Plain {
- public:
-  Plain(CudaDriver& driver, const std::string& plan, std::size_t inBytes, std::size_t outBytes)
-      : driver_(driver), inBytes_(inBytes), outBytes_(outBytes), stream_(driver) {
-    runtime_.reset(nvinfer1::createInferRuntime(logger_));
-    engine_.reset(runtime_->deserializeCudaEngine(plan.data(), plan.size()));
-    context_.reset(engine_->createExecutionContext());
-    const std::size_t bytes[] = {inBytes, outBytes};
-    for (int i = 0; i < 2; i++) {
-      check(driver_, driver_.allocHost(&host_[i], bytes[i]), "pin");
-      check(driver_, driver_.alloc(&device_[i], bytes[i]), "allocate");
-      context_->setTensorAddress(engine_->getIOTensorName(i), reinterpret_cast<void*>(device_[i]));
-    }
-    std::memset(host_[0], 0, inBytes);
-  }
-  ~Plain() {
-    for (int i = 0; i < 2; i++) {
-      (void)driver_.free(device_[i]);
-      (void)driver_.freeHost(host_[i]);
-    }
-  }
-
-  // The median of runs; with recorded, the kernels are one CUDA graph.
-  double ms(bool recorded) {
-    CUgraphExec recording = nullptr;
-    if (recorded) {
-      check(driver_, driver_.beginRecording(stream_.get()), "record");
-      enqueue();
-      check(driver_, driver_.endRecording(stream_.get(), &recording), "record");
-    }
-    std::vector<double> ms;
-    for (int i = 0; i < 700; i++) {
-      const auto t = Clock::now();
-      check(driver_, driver_.copyIn(device_[0], host_[0], inBytes_, stream_.get()), "copy");
-      if (recorded) {
-        check(driver_, driver_.replay(recording, stream_.get()), "replay");
-      } else {
-        enqueue();
-      }
-      check(driver_, driver_.copyOut(host_[1], device_[1], outBytes_, stream_.get()), "copy");
-      check(driver_, driver_.waitStream(stream_.get()), "run");
-      if (i >= 100) ms.push_back(msSince(t));
-    }
-    if (recorded) driver_.drop(recording);
-    return median(ms);
-  }
-
- private:
-  void enqueue() {
-    if (!context_->enqueueV3(static_cast<CUstream>(stream_.get()))) die("the plan does not run");
-  }
-
-  CudaDriver& driver_;
-  const std::size_t inBytes_, outBytes_;
-  OwnedStream stream_;
-  Quiet logger_;
-  std::unique_ptr<nvinfer1::IRuntime> runtime_;
-  std::unique_ptr<nvinfer1::ICudaEngine> engine_;
-  std::unique_ptr<nvinfer1::IExecutionContext> context_;
-  void* host_[2] = {};
-  Address device_[2] = {};
 };
 
 }  // namespace gpushim
