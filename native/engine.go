@@ -18,7 +18,8 @@ type Options struct {
 	// Library is the path of libgpushim.so.
 	Library string
 	// DeviceBytes is the most that the engine takes on each device for weights,
-	// activations and buffers; 0 means what the device has.
+	// activations, buffers, and what the driver takes for them; 0 means what the device
+	// has.
 	DeviceBytes int64
 	// HostBytes is the most pinned host memory that evicted models may take
 	// together, beside the buffers of requests; 0 means no limit.
