@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/openfaas/faas-provider/types"
+
 	"github.com/faas-gpu/faas-gpu/stack/lab"
 )
 
@@ -18,7 +20,9 @@ func TestTritonClient(t *testing.T) {
 		t.Skip("TRITON_PYTHON names no Python with the packages of requirements.txt; `make test` makes one")
 	}
 	l := start(t, lab.Options{})
-	deployDigits(t, l)
+	build(t, l, "digits", "go-trt", "", nil)
+	// The client unloads the model and loads it again.
+	deploy(t, l, types.FunctionDeployment{Service: "digits", Image: "digits", EnvVars: map[string]string{"model_control": "true"}})
 	url := strings.TrimPrefix(l.URL, "http://") + "/function/digits." + lab.Namespace
 	out, err := exec.CommandContext(t.Context(), python, "triton_client.py", url, "digits").CombinedOutput()
 	if err != nil {
