@@ -113,7 +113,7 @@ func (d *Dispatcher) settled(r request, out outcome) (Lease, error) {
 	if late := (*TooLateError)(nil); errors.As(out.err, &late) {
 		late.SLO = r.slo
 	}
-	return Lease{request: r}, d.explainError(r.f, out.err)
+	return Lease{request: r}, d.refused(r.f, out.err)
 }
 
 // giveUp takes a request back that waits, or that has just been given a replica.

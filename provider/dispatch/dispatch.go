@@ -178,7 +178,11 @@ func (d *Dispatcher) Explain(f *Function, w Want) sched.Explanation {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r := d.understood(f, w)
-	return d.scheduler.Explain(time.Now(), sched.Request{Function: f.Key, Model: r.model, SLO: r.slo})
+	e := d.scheduler.Explain(time.Now(), sched.Request{Function: f.Key, Model: r.model, SLO: r.slo})
+	if f.failing {
+		e.Why = d.explainError(f, ErrFailing).Error()
+	}
+	return e
 }
 
 // Stats counts what happened.

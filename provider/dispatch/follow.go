@@ -74,7 +74,7 @@ func Revisions(id runtime.ID, f *runtime.Function) []api.FunctionRef {
 func sameReplicas(a, b *Function) bool {
 	x, y := a.runtime.Replicas, b.runtime.Replicas
 	if len(x) != len(y) || a.runtime.UID != b.runtime.UID || a.Spec.MaxInFlight != b.Spec.MaxInFlight || a.Spec.GPU.Policy != b.Spec.GPU.Policy ||
-		a.runtime.Desired != b.runtime.Desired {
+		a.runtime.Desired != b.runtime.Desired || a.failing != b.failing {
 		return false
 	}
 	for i := range x {
@@ -111,6 +111,9 @@ func (d *Dispatcher) setReplicas(before, f *Function) {
 	d.forget(before)
 	if f.use.resting || f.runtime.Desired == 0 {
 		replicas = nil // they are about to leave
+	}
+	if f.failing {
+		replicas, wakeable = nil, false // who waits is told now
 	}
 	for id, address := range addresses {
 		d.addresses[id] = address
