@@ -14,7 +14,16 @@ type TooLateError struct {
 
 func (e *TooLateError) Error() string {
 	if e.After > 0 {
-		return fmt.Sprintf("the answer is wanted within %v and would take about %v", e.SLO, (e.SLO + e.After).Round(time.Millisecond))
+		return fmt.Sprintf("the answer is wanted within %v and would take about %v", e.SLO, (e.SLO + e.After).Round(precision(e.SLO+e.After)))
 	}
 	return fmt.Sprintf("the answer is wanted within %v, and nothing was free in that time", e.SLO)
+}
+
+// precision is what an estimate of d is rounded to for people: milliseconds, or two
+// or three digits of what is shorter.
+func precision(d time.Duration) time.Duration {
+	if d < 10*time.Millisecond {
+		return 10 * time.Microsecond
+	}
+	return time.Millisecond
 }
