@@ -283,7 +283,7 @@ func (s *LeastInFlight) Explain(now time.Time, r Request) Explanation {
 	}
 	out.Why = fmt.Sprintf("none of %d replicas is free: a request would wait behind %d others", len(f.replicas), f.queue.len)
 	if len(f.replicas) == 0 && f.wakeable {
-		out.Why = "scaled to zero: a request would wake it and wait"
+		out.Why = "it has no replica: a request would wait for one, and start it if none is on its way"
 	} else if len(f.replicas) == 0 {
 		out.Why = "scaled to zero, and requests may not wake it"
 	}

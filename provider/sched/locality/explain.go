@@ -18,7 +18,7 @@ func (s *Scheduler) Explain(now time.Time, r sched.Request) sched.Explanation {
 	case f == nil || f.place == nil:
 		return s.cfg.Plain.Explain(now, r)
 	case r.Model == "":
-		return s.explainPlain(now, r, "the request names no model, so no device is chosen")
+		return s.explainPlain(now, r, "the request names no model that the function is known to have, so no device is chosen")
 	case m == nil:
 		return s.explainPlain(now, r, "no node that is connected has the model, so no device is chosen")
 	}
