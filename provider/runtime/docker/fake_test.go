@@ -44,6 +44,10 @@ type fakeContainer struct {
 
 var _ daemon = (*fakeDaemon)(nil)
 
+// nobodysIP is where fake containers are: an address of the loopback network that no
+// program is likely to listen at.
+const nobodysIP = "127.86.75.30"
+
 func newFakeDaemon() *fakeDaemon {
 	return &fakeDaemon{
 		machine: node{
@@ -95,7 +99,7 @@ func (d *fakeDaemon) Start(_ context.Context, id string) error {
 	if d.failStart != nil {
 		return d.failStart
 	}
-	d.containers[id].State, d.containers[id].IP = "running", "127.0.0.1"
+	d.containers[id].State, d.containers[id].IP = "running", nobodysIP
 	return nil
 }
 
