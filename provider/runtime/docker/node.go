@@ -8,7 +8,9 @@ const (
 	nanoPerMill = 1_000_000
 )
 
-// memoryLimit and cpuLimit are a function's limits as Docker takes them here.
+// memoryLimit and cpuLimit are a function's limits as Docker takes them here. Where
+// the kernel has no quota of processors, as on some boards, Docker makes no container
+// that asks for one; a limit of memory it only warns about.
 func memoryLimit(limits runtime.Resources) int64 {
 	if limits.MemoryBytes == 0 {
 		return 0
@@ -17,7 +19,7 @@ func memoryLimit(limits runtime.Resources) int64 {
 }
 
 func (n node) cpuLimit(limits runtime.Resources) int64 {
-	if limits.MilliCPU == 0 {
+	if limits.MilliCPU == 0 || !n.LimitsCPU {
 		return 0
 	}
 	all := int64(n.CPUs) * 1000

@@ -56,7 +56,7 @@ func TestRequest(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	n := node{Machine: machine.Machine{CPUs: 2}}
+	n := node{Machine: machine.Machine{CPUs: 2}, LimitsCPU: true}
 	for _, c := range []struct {
 		limits      runtime.Resources
 		memory, cpu int64
@@ -70,6 +70,11 @@ func TestLimits(t *testing.T) {
 		if m, p := memoryLimit(c.limits), n.cpuLimit(c.limits); m != c.memory || p != c.cpu {
 			t.Errorf("%+v: %d bytes and %d nano-CPUs, want %d and %d", c.limits, m, p, c.memory, c.cpu)
 		}
+	}
+	// The daemon would refuse the container.
+	n.LimitsCPU = false
+	if got := n.cpuLimit(runtime.Resources{MilliCPU: 1500}); got != 0 {
+		t.Errorf("%d nano-CPUs asked of a daemon that knows no quota", got)
 	}
 }
 
