@@ -1,14 +1,11 @@
 package docker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -19,39 +16,8 @@ import (
 	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
 )
 
-const (
-	// DefaultHost is where Docker listens unless told otherwise.
-	DefaultHost = "unix:///var/run/docker.sock"
-	// DefaultName is the installation's unless told otherwise.
-	DefaultName = "faas-gpu"
-	// callTimeout bounds a call to the daemon that should not take long.
-	callTimeout = time.Minute
-)
-
-// Config of a runtime.
-type Config struct {
-	// Host is the daemon, DefaultHost if empty.
-	Host string
-	// Name tells this installation from others of the daemon, and is the name of
-	// the containers' network; DefaultName if empty.
-	Name string
-	// Dir holds secrets and the files of replicas. Only one runtime at a time uses
-	// it.
-	Dir string
-	// CachemgrSocket is the cache manager's. Containers see its folder, so that they
-	// find the socket of the next cache manager too.
-	CachemgrSocket string
-	// NodeLabels are what constraints call node.labels.
-	NodeLabels map[string]string
-	// GPUs are the UUIDs of the devices that functions may have for themselves.
-	GPUs []string
-	// GPUDriver is how they are asked for: "nvidia", or "cdi" (nvidia.com/gpu=UUID);
-	// "nvidia" if empty.
-	GPUDriver string
-	// Tokens makes the tokens of functions; nil: they get none.
-	Tokens runtime.TokenSource
-	Log    *slog.Logger
-}
+// callTimeout bounds a call to the daemon that should not take long.
+const callTimeout = time.Minute
 
 // Runtime runs functions as containers.
 type Runtime struct {
@@ -94,33 +60,6 @@ func New(ctx context.Context, config Config) (*Runtime, error) {
 	return r, nil
 }
 
-var installationName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$`)
-
-func (c *Config) complete() error {
-	if c.Dir == "" || c.CachemgrSocket == "" {
-		return errors.New("Config needs Dir and CachemgrSocket")
-	}
-	c.Host, c.Name = cmp.Or(c.Host, DefaultHost), cmp.Or(c.Name, DefaultName)
-	c.GPUDriver = cmp.Or(c.GPUDriver, "nvidia")
-	if !installationName.MatchString(c.Name) {
-		return fmt.Errorf("the name %q; up to 64 letters, digits, dots, underscores and hyphens are possible", c.Name)
-	}
-	if c.GPUDriver != "nvidia" && c.GPUDriver != "cdi" {
-		return fmt.Errorf("the GPU driver %q is neither nvidia nor cdi", c.GPUDriver)
-	}
-	for _, path := range []*string{&c.Dir, &c.CachemgrSocket} {
-		absolute, err := filepath.Abs(*path)
-		if err != nil {
-			return err
-		}
-		*path = absolute
-	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
-	return nil
-}
-
 // open is New with a daemon.
 func open(ctx context.Context, config Config, d daemon) (_ *Runtime, err error) {
 	r := &Runtime{
@@ -136,6 +75,9 @@ func open(ctx context.Context, config Config, d daemon) (_ *Runtime, err error) 
 		}
 	}()
 	if err := errors.Join(os.MkdirAll(r.replicaDir(""), 0o700), os.MkdirAll(filepath.Dir(config.CachemgrSocket), 0o755)); err != nil {
+		return nil, err
+	}
+	if err := config.checkShown(); err != nil {
 		return nil, err
 	}
 	if r.node, err = d.Node(ctx); err != nil {
