@@ -46,7 +46,7 @@ func (r *rig) checkList(name string, list []*model, is func(*model) bool) {
 
 func (r *rig) checkDevice(d *device) (waiting int) {
 	var sum ledger
-	running, leases, batches := 0, 0, false
+	idle, running, leases, batches := int64(0), 0, 0, false
 	order := slices.Collect(d.order.Victims())
 	for _, mod := range r.m.entries {
 		s := mod.slots[d.index]
@@ -62,6 +62,9 @@ func (r *rig) checkDevice(d *device) (waiting int) {
 		}
 		running += s.running
 		leases += s.leases
+		if s.state == slotResident && s.leases == 0 && !mod.pinned {
+			idle += s.held.Resident - s.held.Residual
+		}
 		batches = batches || mod.spec.MaxBatch > 1
 		waiting += s.want.Len()
 		switch {
@@ -85,6 +88,9 @@ func (r *rig) checkDevice(d *device) (waiting int) {
 	sum.budget, sum.overhead, sum.reserved = l.budget, l.overhead, l.reserved
 	if sum != l || min(l.resident, l.loading, l.draining, l.residual) < 0 || !r.growth && l.room() < 0 {
 		r.Errorf("%s: ledger %+v, models have %+v", d.ID, l, sum)
+	}
+	if idle != d.idle {
+		r.Errorf("%s: %d bytes are idle, %d counted", d.ID, idle, d.idle)
 	}
 	turns := d.turns.Len()
 	if n := d.loads.Len(); n != waiting {

@@ -77,11 +77,12 @@ type slot struct {
 	dev   *device
 	state slotState
 
-	instance engine.Instance
-	cost     engine.Cost // as the engine said last
-	known    bool        // cost is set
-	held     engine.Cost // as counted in the ledger, from loading to closing
-	residual int64       // as counted in the ledger, while absent
+	instance  engine.Instance
+	cost      engine.Cost // as the engine said last
+	known     bool        // cost is set
+	held      engine.Cost // as counted in the ledger, from loading to closing
+	residual  int64       // as counted in the ledger, while absent
+	idleBytes int64       // as counted in device.idle
 
 	leases  int         // requests that need the instance
 	running int         // those of them that compute
@@ -117,6 +118,7 @@ type device struct {
 	order   policy.Order // of the slots that are resident, by model.key
 	leaving []*slot      // draining or closing
 	closing int          // the number of the latter
+	idle    int64        // bytes that models would give back that nobody uses, and that are not pinned
 	loads   *queue.Queue // requests that wait for their model
 	claim   *slot        // models in use give way for it, so it is the next to load
 	link    link

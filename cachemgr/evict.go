@@ -16,7 +16,7 @@ import (
 // What head left behind on this device is part of its own need and stays.
 func (m *Manager) reclaim(d *device, short int64, head *slot, pressing bool) {
 	patient := !pressing && d.busy()
-	if patient && m.idleOn(d) < short {
+	if patient && d.idle < short {
 		return // nobody leaves in vain
 	}
 	short -= m.evict(d, short, (*slot).idle)
@@ -50,17 +50,28 @@ func (d *device) busy() bool {
 
 // obtainable is how many bytes a load can have without those of models in use.
 func (m *Manager) obtainable(d *device) int64 {
-	return d.ledger.room() + m.leavingDevice(d) + m.idleOn(d)
+	return d.ledger.room() + m.leavingDevice(d) + d.idle
 }
 
-// idleOn is how many bytes idle models would give back.
-func (m *Manager) idleOn(d *device) (n int64) {
-	for key := range d.order.Victims() {
-		if s := m.entries[key].slots[d.index]; !s.model.pinned && s.idle() {
-			n += s.held.Resident - s.held.Residual
-		}
+// countIdle follows a change of what device.idle depends on: where the slot's model
+// is, its bytes and leases, and whether it is pinned. To add it up when it is asked
+// for, which is at every change, would cost the more the more models are resident.
+func (s *slot) countIdle() {
+	n := int64(0)
+	if s.state == slotResident && s.idle() && !s.model.pinned {
+		n = s.held.Resident - s.held.Residual
 	}
-	return n
+	s.dev.idle += n - s.idleBytes
+	s.idleBytes = n
+}
+
+// makeWay lets idle models leave for one that waits for the link, so that it has its
+// bytes when the link is free: the leaving is hidden behind the copies that go on.
+func (m *Manager) makeWay(d *device, head *slot) {
+	short := head.need() - d.ledger.room() - m.leavingDevice(d)
+	if short > 0 && d.idle >= short {
+		m.evict(d, short, (*slot).idle)
+	}
 }
 
 // evict drains models that are not pinned and may leave, in the order of the
@@ -128,6 +139,7 @@ func (m *Manager) leavingDevice(d *device) (n int64) {
 // drain ends the leasing of a resident model; it leaves with its last lease.
 func (m *Manager) drain(s *slot) {
 	s.state = slotDraining
+	s.countIdle()
 	s.dev.leaving = append(s.dev.leaving, s)
 	s.dev.order.Remove(s.model.key)
 	s.dev.ledger.drain(s.held.Resident)
@@ -140,6 +152,7 @@ func (m *Manager) drain(s *slot) {
 // get bytes wants it.
 func (m *Manager) keep(s *slot) {
 	s.state = slotResident
+	s.countIdle()
 	s.dev.leaving = without(s.dev.leaving, s)
 	s.dev.ledger.keep(s.held.Resident)
 	s.entry.Spare = s.spare()
@@ -152,6 +165,7 @@ func (m *Manager) keep(s *slot) {
 // release ends one lease.
 func (m *Manager) release(s *slot) {
 	s.leases--
+	s.countIdle()
 	m.closeIfUnused(s)
 }
 

@@ -35,6 +35,7 @@ func (m *Manager) Infer(ctx context.Context, r Request) (Result, error) {
 	if s.state == slotResident && d.running < m.cfg.Concurrency && s.mayRun() && !m.waitsForOthers(&r) {
 		// Whoever waits on the device cannot run now: dispatch has seen to it.
 		s.leases++
+		s.countIdle()
 		m.begin(s)
 		m.calls++
 		m.used(mod, d, res.Outcome, now)

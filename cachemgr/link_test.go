@@ -17,6 +17,8 @@ type wire struct {
 	copying chan struct{} // of one
 	copies  func(model string) time.Duration
 	compute func(model string) time.Duration
+	mapping time.Duration // before each copy, beside others
+	evict   time.Duration // of a model
 
 	mu      sync.Mutex
 	busy    time.Duration
@@ -39,6 +41,7 @@ func (w *wire) before(_ context.Context, c testengine.Call) error {
 	switch c.Op {
 	case testengine.Load:
 		w.count(1, 0, "")
+		time.Sleep(w.mapping)
 		w.copying <- struct{}{}
 		took := w.copies(c.Model)
 		time.Sleep(took)
@@ -46,6 +49,8 @@ func (w *wire) before(_ context.Context, c testengine.Call) error {
 		w.count(-1, took, c.Model)
 	case testengine.Run:
 		time.Sleep(w.compute(c.Model))
+	case testengine.Evict:
+		time.Sleep(w.evict)
 	}
 	return nil
 }

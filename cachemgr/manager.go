@@ -206,6 +206,7 @@ func (m *Manager) Pin(digest string, on bool) error {
 	case on:
 		mod.pinned = true
 		m.pinned = append(m.pinned, mod)
+		mod.countIdle()
 		if err := m.checkPins(); err != nil {
 			m.unpin(mod)
 			return fmt.Errorf("pin %s: %w", mod.Name, err)

@@ -24,6 +24,13 @@ func (mod *model) deviceBytes() int64 {
 func (m *Manager) unpin(mod *model) {
 	mod.pinned = false
 	m.pinned = without(m.pinned, mod)
+	mod.countIdle()
+}
+
+func (mod *model) countIdle() {
+	for _, s := range mod.slots {
+		s.countIdle()
+	}
 }
 
 // checkPins holds pinned models to half of the budgets, so that the others never

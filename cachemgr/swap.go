@@ -87,6 +87,7 @@ func (m *Manager) pumpDevice(d *device) {
 				continue
 			}
 			if d.link.full(head, m.cfg.Transfers) {
+				m.makeWay(d, head)
 				head = nil
 			} else {
 				need = head.need()
@@ -203,6 +204,7 @@ func (m *Manager) loaded(s *slot, instance engine.Instance, read engine.Device, 
 	mod.stats.SwapNs += now.Sub(s.loadBegan).Nanoseconds()
 	mod.stats.SwapBytes += s.cost.Resident
 	s.swapped(d.link.end(s, now))
+	s.countIdle()
 	s.allowTurns()
 	s.entry.Spare = s.spare()
 	d.order.Add(mod.key, s.entry)

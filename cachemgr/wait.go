@@ -85,6 +85,7 @@ func (m *Manager) lease(s *slot, t *ticket) {
 		return
 	}
 	s.leases++
+	s.countIdle()
 	t.at = atRun
 	t.Work = s.compute.value
 	t.alone = m.mustRunAlone(t, time.Now())
