@@ -38,9 +38,10 @@ type daemon interface {
 	Logs(ctx context.Context, id string, q logQuery) (io.ReadCloser, error)
 	// Usage of a running container. errNotThere.
 	Usage(ctx context.Context, id string) (usage, error)
-	// Watch reports containers of an installation that die, by ID, until ctx ends
-	// or the connection is lost. It calls listening once it misses none any more.
-	Watch(ctx context.Context, installation string, listening func(), died func(id string)) error
+	// Watch reports containers of an installation that start and that die, until ctx
+	// ends, the connection is lost, or listening fails. It calls listening once it
+	// misses none any more.
+	Watch(ctx context.Context, installation string, listening func() error, report func(event)) error
 
 	// SaveRecord makes a volume with labels that holds nothing.
 	SaveRecord(ctx context.Context, name string, labels map[string]string) error
@@ -83,6 +84,12 @@ type container struct {
 // alive is whether the container's program runs, or did not start yet.
 func (c container) alive() bool {
 	return c.State == "running" || c.State == "paused" || c.State == "created"
+}
+
+// event is that a container has started, or has died.
+type event struct {
+	ID      string
+	Started bool
 }
 
 // containerSpec is what a container is made of. Units are Docker's.

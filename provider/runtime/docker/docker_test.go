@@ -137,9 +137,7 @@ func TestDeathUnheard(t *testing.T) {
 	create(t, r, deployment("f", 2))
 	f := await(t, r, "f", replicas(2))
 	d.end(d.all()[0].ID, 3, false)
-	d.mu.Lock()
-	close(d.lost)
-	d.mu.Unlock()
+	d.lose()
 	awaitProblem(t, r, "f", "exited with status 3")
 	await(t, r, "f", func(now *runtime.Function) bool {
 		return len(now.Replicas) == 2 && now.Replicas[0].ID == f.Replicas[1].ID

@@ -162,18 +162,21 @@ func timestamp(t time.Time) string { return fmt.Sprintf("%d.%09d", t.Unix(), t.N
 // clock may be behind, and it begins to listen after it has said so.
 const eventMargin = 2 * time.Second
 
-func (e *engine) Watch(ctx context.Context, installation string, listening func(), died func(string)) error {
+func (e *engine) Watch(ctx context.Context, installation string, listening func() error, report func(event)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	filter := labelled(labelInstallation, installation)
 	filter.Add("type", string(events.ContainerEventType))
+	filter.Add("event", string(events.ActionStart))
 	filter.Add("event", string(events.ActionDie))
 	messages, errs := e.api.Events(ctx, events.ListOptions{Filters: filter, Since: timestamp(time.Now().Add(-eventMargin))})
-	listening()
+	if err := listening(); err != nil {
+		return err
+	}
 	for {
 		select {
 		case m := <-messages:
-			died(m.Actor.ID)
+			report(event{ID: m.Actor.ID, Started: m.Action == events.ActionStart})
 		case err := <-errs:
 			if err == nil {
 				err = errors.New("the daemon ended the stream of events")

@@ -29,7 +29,9 @@ type fakeDaemon struct {
 	images     map[string]imageInfo
 	containers map[string]*fakeContainer
 	records    map[string]map[string]string
-	died       func(id string)
+	report     func(event)
+	failList   error // Containers, once
+	failRemove error
 	lost       chan struct{} // closed to break the stream of events
 	count      int
 	failStart  error
@@ -113,6 +115,13 @@ func (d *fakeDaemon) Inspect(_ context.Context, id string) (container, error) {
 }
 
 func (d *fakeDaemon) Containers(context.Context, string) ([]container, error) {
+	d.mu.Lock()
+	err := d.failList
+	d.failList = nil
+	d.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
 	var list []container
 	for _, c := range d.all() {
 		list = append(list, c.container)
@@ -139,19 +148,43 @@ func (d *fakeDaemon) Signal(_ context.Context, id, _ string) error {
 // end ends a container, and tells so or not.
 func (d *fakeDaemon) end(id string, code int, tell bool) {
 	d.mu.Lock()
-	c, died := d.containers[id], d.died
+	c, report := d.containers[id], d.report
 	if c != nil {
 		c.State, c.ExitCode = "exited", code
 	}
 	d.mu.Unlock()
-	if tell && died != nil {
-		died(id)
+	if tell && report != nil {
+		report(event{ID: id})
 	}
+}
+
+// startByHand starts a container that has ended, as somebody else would.
+func (d *fakeDaemon) startByHand(t *testing.T, id string, tell bool) {
+	t.Helper()
+	if err := d.Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	d.mu.Lock()
+	report := d.report
+	d.mu.Unlock()
+	if tell {
+		report(event{ID: id, Started: true})
+	}
+}
+
+// lose breaks the stream of events.
+func (d *fakeDaemon) lose() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	close(d.lost)
 }
 
 func (d *fakeDaemon) Remove(_ context.Context, id string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.failRemove != nil {
+		return d.failRemove
+	}
 	delete(d.containers, id)
 	return nil
 }
@@ -162,12 +195,14 @@ func (d *fakeDaemon) Logs(context.Context, string, logQuery) (io.ReadCloser, err
 
 func (d *fakeDaemon) Usage(context.Context, string) (usage, error) { return usage{}, errNotThere }
 
-func (d *fakeDaemon) Watch(ctx context.Context, _ string, listening func(), died func(string)) error {
+func (d *fakeDaemon) Watch(ctx context.Context, _ string, listening func() error, report func(event)) error {
 	d.mu.Lock()
-	d.died = died
+	d.report = report
 	lost := d.lost
 	d.mu.Unlock()
-	listening()
+	if err := listening(); err != nil {
+		return err
+	}
 	select {
 	case <-ctx.Done():
 		return ctx.Err()

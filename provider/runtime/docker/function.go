@@ -80,6 +80,11 @@ func (f *function) Ended(r reconcile.Replica) string {
 	ctx, cancel := f.rt.call()
 	defer cancel()
 	f.rt.forget(rep)
+	// It may run again already: docker restart. What starts from now on is heard of as
+	// a stray.
+	if err := rep.Kill(); err != nil {
+		f.rt.config.Log.Error("end a container", "replica", rep.info.ID, "err", err)
+	}
 	f.rt.gpus.give(rep.gpu)
 	if err := os.RemoveAll(f.rt.replicaDir(rep.info.ID)); err != nil {
 		f.rt.config.Log.Error("clean up after a replica", "replica", rep.info.ID, "err", err)

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"fmt"
 	"time"
 )
 
@@ -16,16 +17,14 @@ func (r *Runtime) watch() {
 	ctx := r.set.Context()
 	said := ""
 	for ctx.Err() == nil {
-		listening := func() {
-			if r.compare() {
+		listening := func() error {
+			err := r.compare()
+			if err == nil {
 				said = ""
 			}
+			return err
 		}
-		err := r.daemon.Watch(ctx, r.config.Name, listening, func(id string) {
-			if rep := r.replica(id); rep != nil {
-				rep.hasDied()
-			}
-		})
+		err := r.daemon.Watch(ctx, r.config.Name, listening, r.hear)
 		if ctx.Err() != nil {
 			return
 		}
@@ -40,27 +39,54 @@ func (r *Runtime) watch() {
 	}
 }
 
-// compare finds the replicas that ended while nobody listened; false if the daemon
-// does not answer.
-func (r *Runtime) compare() bool {
+// hear acts on what happened to a container.
+func (r *Runtime) hear(e event) {
+	switch rep := r.replica(e.ID); {
+	case e.Started:
+		// A replica is known before it starts.
+		if rep == nil {
+			r.endStray(e.ID)
+		}
+	case rep != nil:
+		rep.hasDied()
+	}
+}
+
+// endStray ends a container that is no replica, if it runs: somebody has started one
+// again that is kept for its log, or whose place another took meanwhile, such as by
+// docker restart. It would take memory, or a GPU, that others are promised.
+func (r *Runtime) endStray(id string) {
+	ctx, cancel := r.call()
+	defer cancel()
+	r.config.Log.Warn("a container that is no replica any more was started, and is ended", "container", id)
+	if err := r.daemon.Signal(ctx, id, "SIGKILL"); err != nil {
+		r.config.Log.Error("end a container", "container", id, "err", err)
+	}
+}
+
+// compare finds what happened to containers while nobody listened.
+func (r *Runtime) compare() error {
 	ctx, cancel := r.call()
 	defer cancel()
 	known := r.allReplicas() // first: those that come meanwhile are not in the list
 	list, err := r.daemon.Containers(ctx, r.config.Name)
 	if err != nil {
-		r.config.Log.Debug("the daemon does not list its containers", "err", err)
-		return false
+		return fmt.Errorf("list the containers: %w", err)
 	}
 	alive := map[string]bool{}
 	for _, c := range list {
 		alive[c.ID] = c.alive()
+		// Whatever runs and is a replica is known by now.
+		if c.alive() && c.State != "created" && r.replica(c.ID) == nil {
+			r.endStray(c.ID)
+		}
 	}
 	for _, rep := range known {
 		if !alive[rep.id] {
 			rep.hasDied()
 		}
 	}
-	return true
+	return nil
 }
 
 // sampleUsage measures all replicas again and again, so that nobody who asks what
