@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -121,10 +122,11 @@ func (e *engine) Containers(ctx context.Context, installation string) ([]contain
 }
 
 func address(networks map[string]*network.EndpointSettings, name string) string {
-	if n := networks[name]; n != nil {
-		return n.IPAddress
+	n := networks[name]
+	if n == nil {
+		return ""
 	}
-	return ""
+	return cmp.Or(n.IPAddress, n.GlobalIPv6Address) // a network may have no IPv4
 }
 
 func (e *engine) Signal(ctx context.Context, id, signal string) error {

@@ -32,6 +32,8 @@ type fakeDaemon struct {
 	report     func(event)
 	failList   error // Containers, once
 	failRemove error
+	noNetwork  bool
+	noAddress  bool
 	lost       chan struct{} // closed to break the stream of events
 	count      int
 	failStart  error
@@ -61,9 +63,15 @@ func newFakeDaemon() *fakeDaemon {
 	}
 }
 
-func (d *fakeDaemon) Node(context.Context) (node, error)          { return d.machine, nil }
-func (d *fakeDaemon) EnsureNetwork(context.Context, string) error { return nil }
-func (d *fakeDaemon) Close() error                                { return nil }
+func (d *fakeDaemon) Node(context.Context) (node, error) { return d.machine, nil }
+func (d *fakeDaemon) Close() error                       { return nil }
+
+func (d *fakeDaemon) EnsureNetwork(context.Context, string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.noNetwork = false
+	return nil
+}
 
 func (d *fakeDaemon) Image(_ context.Context, name string) (imageInfo, error) {
 	d.mu.Lock()
@@ -98,10 +106,16 @@ func (d *fakeDaemon) Create(_ context.Context, name string, spec containerSpec) 
 func (d *fakeDaemon) Start(_ context.Context, id string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.failStart != nil {
+	switch {
+	case d.failStart != nil:
 		return d.failStart
+	case d.noNetwork:
+		return errors.New("network test not found")
 	}
-	d.containers[id].State, d.containers[id].IP = "running", nobodysIP
+	d.containers[id].State = "running"
+	if !d.noAddress {
+		d.containers[id].IP = nobodysIP
+	}
 	return nil
 }
 

@@ -20,6 +20,7 @@ const (
 	labelInstallation = "com.faas-gpu.installation"
 	labelUID          = "com.faas-gpu.uid" // of the function
 	labelRecord       = "com.faas-gpu.record"
+	labelReplica      = "com.faas-gpu.replica"
 	labelFunction     = "com.faas-gpu.function"
 	labelNamespace    = "com.faas-gpu.namespace"
 	labelRevision     = "com.faas-gpu.revision"

@@ -59,6 +59,10 @@ func (f *function) launch(rec *record, token []byte) (_ reconcile.Replica, err e
 	}
 	spec := f.rt.spec(rec, rep)
 	spec.Image = image.ID
+	// docker system prune removes it when no container runs.
+	if err := f.rt.daemon.EnsureNetwork(ctx, spec.Network); err != nil {
+		return nil, fmt.Errorf("make the network %s: %w", spec.Network, err)
+	}
 	rep.id, err = f.rt.daemon.Create(ctx, name, spec)
 	if err != nil {
 		return nil, err
@@ -71,7 +75,9 @@ func (f *function) launch(rec *record, token []byte) (_ reconcile.Replica, err e
 	if err != nil {
 		return nil, err
 	}
-	// One that has ended already has no address, and none is needed.
+	if c.IP == "" && c.alive() {
+		return nil, fmt.Errorf("its container has no address in the network %s", spec.Network)
+	}
 	rep.info.URL = urlOf(c.IP)
 	return rep, nil
 }
@@ -124,7 +130,14 @@ func readerOf(user string) secrets.Reader {
 	return secrets.Reader{UID: 0, Mode: 0o444}
 }
 
-func urlOf(ip string) string { return "http://" + net.JoinHostPort(ip, strconv.Itoa(watchdogPort)) }
+// urlOf is where a watchdog listens, and "" for a container that has no address, such
+// as one that has ended: without a host it would be this machine.
+func urlOf(ip string) string {
+	if ip == "" {
+		return ""
+	}
+	return "http://" + net.JoinHostPort(ip, strconv.Itoa(watchdogPort))
+}
 
 func (rep *replica) Info() reconcile.Info { return rep.info }
 
@@ -192,7 +205,7 @@ func (r *Runtime) spec(rec *record, rep *replica) containerSpec {
 		GPU:         r.gpuRequest(rep.gpu),
 		Mounts:      []bind{{From: rep.dir, To: secretsDir}},
 		Labels: map[string]string{
-			labelInstallation: r.config.Name, labelUID: rec.UID,
+			labelInstallation: r.config.Name, labelUID: rec.UID, labelReplica: rep.info.ID,
 			labelFunction: d.ID.Name, labelNamespace: d.ID.Namespace,
 			labelRevision: strconv.Itoa(rec.Revision), labelGPU: rep.gpu,
 			labelStarted:     rep.info.Started.UTC().Format(time.RFC3339Nano),

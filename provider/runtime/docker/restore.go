@@ -31,9 +31,7 @@ func (r *Runtime) restore(ctx context.Context) error {
 		return fmt.Errorf("list the containers: %w", err)
 	}
 	slices.SortFunc(containers, func(a, b container) int { return cmp.Compare(a.Labels[labelStarted], b.Labels[labelStarted]) })
-	if err := r.removeFolders(containers); err != nil {
-		return err
-	}
+	r.removeFolders(containers)
 	functions := map[string]*function{}
 	for _, rec := range list {
 		if err := r.namespaces.Adopt(rec.Deployment.ID.Namespace); err != nil {
@@ -47,9 +45,7 @@ func (r *Runtime) restore(ctx context.Context) error {
 			id := runtime.ID{Namespace: c.Labels[labelNamespace], Name: c.Labels[labelFunction]}
 			functions[uid] = r.newFunction(id, uid, nil)
 		}
-		if err := r.adopt(ctx, functions[uid], c); err != nil {
-			return err
-		}
+		r.adopt(ctx, functions[uid], c)
 	}
 	for _, f := range functions {
 		r.set.Add(f.actor)
@@ -58,19 +54,22 @@ func (r *Runtime) restore(ctx context.Context) error {
 }
 
 // adopt takes up a container that runs, keeps the log of one that has ended, and
-// removes one that was never started.
-func (r *Runtime) adopt(ctx context.Context, f *function, c container) error {
+// removes one that was never started. One that cannot be removed keeps nobody from
+// being served.
+func (r *Runtime) adopt(ctx context.Context, f *function, c container) {
 	rep, err := r.replicaOf(c)
-	if err != nil {
+	switch {
+	case err != nil:
 		r.config.Log.Error("a container is removed: its labels cannot be read", "container", c.Name, "err", err)
-		return r.daemon.Remove(ctx, c.ID)
-	}
-	if c.State == "created" {
-		return errors.Join(r.daemon.Remove(ctx, c.ID), os.RemoveAll(rep.dir))
-	}
-	if !c.alive() {
+		r.leftover(c.Name, r.daemon.Remove(ctx, c.ID))
+		return
+	case c.State == "created":
+		r.leftover(c.Name, errors.Join(r.daemon.Remove(ctx, c.ID), os.RemoveAll(rep.dir)))
+		return
+	case !c.alive():
 		f.bury(ctx, rep.source())
-		return os.RemoveAll(rep.dir)
+		r.leftover(c.Name, os.RemoveAll(rep.dir))
+		return
 	}
 	if f.record != nil && rep.info.Revision == f.record.Revision {
 		f.image, f.imageOf = c.Image, rep.info.Revision
@@ -78,8 +77,18 @@ func (r *Runtime) adopt(ctx context.Context, f *function, c container) error {
 	r.remember(rep)
 	r.gpus.keep(rep.gpu)
 	f.actor.Adopt(rep)
-	return nil
 }
+
+// leftover says that something of an earlier run could not be removed. The next start
+// tries again.
+func (r *Runtime) leftover(container string, err error) {
+	if err != nil {
+		r.config.Log.Error("remove what is left of a replica", "container", container, "err", err)
+	}
+}
+
+// instance is the replica that a container is, whatever somebody has renamed it to.
+func instance(c container) string { return cmp.Or(c.Labels[labelReplica], c.Name) }
 
 // replicaOf reads a container's labels.
 func (r *Runtime) replicaOf(c container) (*replica, error) {
@@ -90,7 +99,7 @@ func (r *Runtime) replicaOf(c container) (*replica, error) {
 	if err := errors.Join(err, startedErr, stopErr, readerErr); err != nil {
 		return nil, err
 	}
-	rep := r.newReplica(reconcile.Info{ID: c.Name, Revision: revision, URL: urlOf(c.IP), Started: started, StopTimeout: stop})
+	rep := r.newReplica(reconcile.Info{ID: instance(c), Revision: revision, URL: urlOf(c.IP), Started: started, StopTimeout: stop})
 	rep.id, rep.gpu, rep.reader = c.ID, c.Labels[labelGPU], reader
 	return rep, nil
 }
@@ -103,18 +112,13 @@ func parseReader(label string) (secrets.Reader, error) {
 }
 
 // removeFolders removes what replicas left whose containers are gone.
-func (r *Runtime) removeFolders(containers []container) error {
+func (r *Runtime) removeFolders(containers []container) {
 	entries, err := os.ReadDir(r.replicaDir(""))
-	if err != nil {
-		return err
-	}
+	r.leftover("", err)
 	for _, e := range entries {
-		if slices.ContainsFunc(containers, func(c container) bool { return c.Name == e.Name() }) {
+		if slices.ContainsFunc(containers, func(c container) bool { return instance(c) == e.Name() }) {
 			continue
 		}
-		if err := os.RemoveAll(r.replicaDir(e.Name())); err != nil {
-			return err
-		}
+		r.leftover(e.Name(), os.RemoveAll(r.replicaDir(e.Name())))
 	}
-	return nil
 }
