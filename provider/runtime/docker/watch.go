@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -58,6 +59,10 @@ func (r *Runtime) hear(e event) {
 func (r *Runtime) endStray(id string) {
 	ctx, cancel := r.call()
 	defer cancel()
+	// Events are told twice after a connection was lost, of what has ended too.
+	if c, err := r.daemon.Inspect(ctx, id); err == nil && !c.alive() || errors.Is(err, errNotThere) {
+		return
+	}
 	r.config.Log.Warn("a container that is no replica any more was started, and is ended", "container", id)
 	if err := r.daemon.Signal(ctx, id, "SIGKILL"); err != nil {
 		r.config.Log.Error("end a container", "container", id, "err", err)
