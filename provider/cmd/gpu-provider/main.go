@@ -74,6 +74,9 @@ func run(ctx context.Context, args, environ []string, log *slog.Logger) error {
 		return err
 	}
 	listener, err := net.Listen("tcp", cfg.address())
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w; set port to a free one, such as port=8081, or to 0 for any", err)
+	}
 	if err != nil {
 		return err
 	}

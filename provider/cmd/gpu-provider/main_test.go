@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -210,7 +212,15 @@ func TestRefusesToStart(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for want, variable := range map[string]string{"not a port": "port=70000", "not a directory": "state_dir=" + file} {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for want, variable := range map[string]string{
+		"not a port": "port=70000", "not a directory": "state_dir=" + file,
+		"set port to a free one": fmt.Sprintf("port=%d", taken.Addr().(*net.TCPAddr).Port),
+	} {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = []string{programVariable + "=1", "GORACE=atexit_sleep_ms=0", "port=0", variable}
 		out, err := cmd.CombinedOutput()
