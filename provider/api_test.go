@@ -58,7 +58,7 @@ func TestAPI(t *testing.T) {
 			{"POST", "/system/functions", `"` + strings.Repeat("x", 1<<20) + `"`, 413, "1048576"},
 		},
 		"bad requests": {
-			{"DELETE", "/system/functions", `{}`, 400, "not the name"},
+			{"DELETE", "/system/functions", `{}`, 400, "no function is named"},
 			{"DELETE", "/system/functions", ``, 400, "JSON"},
 			{"POST", "/system/scale-function/f", `{"serviceName":"g","replicas":1}`, 400, "names the function"},
 			{"POST", "/system/scale-function/f", `{"replicas":-1}`, 400, "JSON"},
@@ -116,7 +116,7 @@ func TestAPI(t *testing.T) {
 			{"GET", "/system/gpu?format=table", "", 200, "digits.openfaas-fn"},
 			{"GET", "/system/gpu/explain?function=digits", "", 200, `"policy":"least-in-flight"`},
 			{"GET", "/system/gpu/explain?function=other", "", 404, "not found"},
-			{"GET", "/system/gpu/explain", "", 400, "not the name"},
+			{"GET", "/system/gpu/explain", "", 400, "no function is named"},
 		},
 		"the gateway's question": {
 			{"POST", "/system/functions", deploy, 202, ""},

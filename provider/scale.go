@@ -42,6 +42,9 @@ func (p *Provider) scale(w http.ResponseWriter, r *http.Request) {
 
 // checkID refuses what cannot be the name of a function.
 func checkID(id runtime.ID) error {
+	if id.Name == "" {
+		return fmt.Errorf("%w: no function is named", errBadRequest)
+	}
 	if !function.ValidName(id.Name) || !function.ValidName(id.Namespace) {
 		return fmt.Errorf("%w: %q in namespace %q is not the name of a function", errBadRequest, id.Name, id.Namespace)
 	}
