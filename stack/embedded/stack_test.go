@@ -102,7 +102,7 @@ func TestAStartThatFailsLeavesNothingBehind(t *testing.T) {
 		breakIt func(*Config)
 		want    string
 	}{
-		"no library":      {func(c *Config) { c.Library = "/nowhere/libonnxruntime.so" }, "/nowhere/libonnxruntime.so"},
+		"no library":      {func(c *Config) { c.Library = "/nowhere/libonnxruntime.so" }, `"/nowhere/libonnxruntime.so", where onnxruntime_library says`},
 		"port taken":      {func(c *Config) { c.Port = taken.Addr().(*net.TCPAddr).Port }, "set port to a free one"},
 		"socket too long": {func(c *Config) { c.StateDir = filepath.Join(c.StateDir, strings.Repeat("x", 100)) }, "oip.sock"},
 	} {

@@ -36,7 +36,7 @@ func acquireLibrary(path string, limit int64) error {
 		return nil
 	}
 	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("%w: there is no ONNX Runtime library at %q: %w", engine.ErrUnavailable, path, err)
+		return fmt.Errorf("%w: there is no ONNX Runtime library at %q, where onnxruntime_library says: %w", engine.ErrUnavailable, path, err)
 	}
 	ort.SetSharedLibraryPath(path)
 	// Its errors come back as values; printing them too would let every caller
