@@ -72,8 +72,8 @@ func (m *Manager) unlock() {
 	}
 }
 
-// New asks the engine for its devices and returns a manager of them. Nothing is
-// opened yet.
+// New asks the engine for its devices, holds it to their budgets, and returns a
+// manager of them. Nothing is opened yet.
 func New(cfg Config) (*Manager, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -81,12 +81,9 @@ func New(cfg Config) (*Manager, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.LoadTimeout)
 	defer cancel()
-	found, err := cfg.Engine.Devices(ctx)
+	found, err := cfg.devices(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("devices of %s: %w", cfg.Engine.Name(), err)
-	}
-	if len(found) == 0 {
-		return nil, fmt.Errorf("%s has no device: %w", cfg.Engine.Name(), engine.ErrUnavailable)
+		return nil, err
 	}
 	m := &Manager{
 		cfg: cfg, log: cfg.Log,
@@ -96,14 +93,10 @@ func New(cfg Config) (*Manager, error) {
 	}
 	order := cfg.Queue(m.book)
 	for i, d := range found {
-		budget := cfg.DeviceBudget(d)
-		if budget <= 0 {
-			return nil, fmt.Errorf("budget of device %s is %d bytes, must be positive", d.ID, budget)
-		}
 		m.devices = append(m.devices, &device{
-			Device: d, index: i, order: cfg.Policy(),
+			Device: d.Device, index: i, order: cfg.Policy(),
 			loads: queue.New(order, cfg.Passes), turns: queue.New(order, cfg.Passes),
-			ledger: ledger{budget: budget, overhead: d.Overhead},
+			ledger: ledger{budget: d.budget, overhead: d.Overhead},
 		})
 	}
 	_, m.readsOnce = cfg.Engine.(engine.Pinner)

@@ -135,7 +135,7 @@ func (m *Manager) load(s *slot) {
 		var read engine.Device
 		var err error
 		if look {
-			read, err = m.readDevice(ctx, d.ID)
+			read, err = readDevice(ctx, m.cfg.Engine, d.ID)
 		}
 		if look && err == nil && read.FreeBytes < need {
 			err = &shortage{device: read, need: need}
@@ -165,20 +165,6 @@ func (e *shortage) Error() string {
 }
 
 func (e *shortage) Unwrap() error { return engine.ErrNoMemory }
-
-// readDevice asks the engine how a device is now; the lock is not held.
-func (m *Manager) readDevice(ctx context.Context, id engine.DeviceID) (engine.Device, error) {
-	found, err := m.cfg.Engine.Devices(ctx)
-	if err != nil {
-		return engine.Device{}, err
-	}
-	for _, d := range found {
-		if d.ID == id {
-			return d, nil
-		}
-	}
-	return engine.Device{}, fmt.Errorf("%s is no longer listed: %w", id, engine.ErrDeviceLost)
-}
 
 // readEvery is how often a device is read before models are loaded that were there
 // before. Asking the driver takes longer than deciding, and that somebody else has

@@ -18,8 +18,8 @@ type Options struct {
 	// Library is the path of libgpushim.so.
 	Library string
 	// DeviceBytes is the most that the engine takes on each device for weights,
-	// activations, buffers, and what the driver takes for them; 0 means what the device
-	// has.
+	// activations, buffers, and what the driver takes for them, until Limit says
+	// otherwise; 0 means what the device has.
 	DeviceBytes int64
 	// HostBytes is the most pinned host memory that evicted models may take
 	// together, beside the buffers of requests; 0 means no limit.
@@ -60,8 +60,9 @@ type device struct {
 }
 
 var (
-	_ engine.Engine = (*Engine)(nil)
-	_ engine.Lender = (*Engine)(nil)
+	_ engine.Engine  = (*Engine)(nil)
+	_ engine.Lender  = (*Engine)(nil)
+	_ engine.Limiter = (*Engine)(nil)
 )
 
 // New loads the library and makes a context on each device. ErrUnavailable: the
@@ -131,6 +132,21 @@ func (e *Engine) Lend(id engine.DeviceID, bytes int64) (end func(), err error) {
 			e.log.Warn("lent device memory does not come back", "device", id, "bytes", bytes, "error", err)
 		}
 	}), nil
+}
+
+// Limit changes Options.DeviceBytes for one device.
+func (e *Engine) Limit(id engine.DeviceID, bytes int64) error {
+	d, err := e.device(id)
+	if err == nil && bytes <= 0 {
+		err = errors.New("must be positive")
+	}
+	if err == nil {
+		err = e.shim.limit(d.index, bytes)
+	}
+	if err != nil {
+		return fmt.Errorf("limit of %d bytes on %s: %w", bytes, id, err)
+	}
+	return nil
 }
 
 func (e *Engine) device(id engine.DeviceID) (*device, error) {

@@ -200,6 +200,12 @@ func (s *shim) lend(device int, bytes int64) error {
 	return failure(C.shim_lend(s.table, s.handle, C.uint32_t(device), C.int64_t(bytes), &e), &e)
 }
 
+// limit is the most that the engine takes of a device.
+func (s *shim) limit(device int, bytes int64) error {
+	var e cError
+	return failure(C.shim_limit(s.table, s.handle, C.uint32_t(device), C.uint64_t(bytes), &e), &e)
+}
+
 // describe writes a tensor's shape and memory for the table.
 func describe(c *cTensor, shape []int64, data []byte) {
 	c.rank = C.uint32_t(len(shape))

@@ -8,7 +8,7 @@
 
 /* The go command does not see changes in folders below this one: the version that
  * changes with the table is named here, where it does. */
-_Static_assert(GPUSHIM_VERSION == 4, "name the table's version in trampolines.h");
+_Static_assert(GPUSHIM_VERSION == 5, "name the table's version in trampolines.h");
 
 /* Loads the library and returns its table, or NULL with a message. */
 static const gpushim_table *shim_load(const char *path, gpushim_error *e) {
@@ -71,4 +71,7 @@ static int shim_unpin(const gpushim_table *t, gpushim_engine *e, void *memory, g
 
 static int shim_lend(const gpushim_table *t, gpushim_engine *e, uint32_t device, int64_t bytes, gpushim_error *err) {
   return t->lend(e, device, bytes, err);
+}
+static int shim_limit(const gpushim_table *t, gpushim_engine *e, uint32_t device, uint64_t bytes, gpushim_error *err) {
+  return t->limit(e, device, bytes, err);
 }

@@ -82,6 +82,14 @@ type Lender interface {
 	Lend(d DeviceID, bytes int64) (end func(), err error)
 }
 
+// Limiter is an Engine that holds itself to a budget: memory that it keeps for reuse,
+// and what it needs to keep memory of the right sizes, are part of it.
+type Limiter interface {
+	// Limit sets the most that the engine takes of a device, in bytes, for everything.
+	// It may change what Devices says of that device.
+	Limit(d DeviceID, bytes int64) error
+}
+
 // Staged is a model in host memory. Its methods may be called at the same time,
 // except Close, which may be called only when no Instance of it is open.
 type Staged interface {

@@ -70,6 +70,8 @@ class Arena {
   void grow(Range& range, std::size_t bytes);
 
   void trim() noexcept { granules_.trim(); }
+  void setBudget(std::size_t bytes) noexcept { granules_.setBudget(bytes); }
+  std::size_t budget() const { return granules_.budget(); }
   // What of the budget is others', and what all have taken beside the arena: see
   // Granules.
   void setTaken(std::size_t bytes) noexcept { granules_.setTaken(bytes); }

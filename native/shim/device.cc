@@ -6,13 +6,6 @@
 namespace gpushim {
 
 namespace {
-// What models leave of the budget, so that the granules that are free are mostly of
-// the sizes that the next model wants: without that, one in sixteen swaps of a mix of
-// three sizes makes a granule, and with it almost none.
-std::size_t slackOf(const DeviceInfo& info, std::size_t budget) {
-  return info.granules.empty() ? 0 : std::min(budget / 64, 20 * info.granules.back());
-}
-
 DeviceInfo usable(DeviceInfo info, bool noRemap) {
   // Where host and device share memory, a host image of the weights would be a
   // second copy: models are deserialized again there.
@@ -25,8 +18,7 @@ Device::Device(Backend& backend, std::size_t index, HostPool& host, const Device
     : driver_(backend.driver(index)),
       info_(usable(backend.info(index), options.noRemap)),
       host_(host),
-      arena_(driver_, ArenaOptions{options.budget, info_.granules, info_.small}),
-      slack_(slackOf(info_, options.budget)) {
+      arena_(driver_, ArenaOptions{options.budget, info_.granules, info_.small}) {
   check(driver_, driver_.enter(), "use the device");
   std::size_t free = 0, total = 0;
   check(driver_, driver_.memory(&free, &total), "ask the device for its memory");
@@ -93,6 +85,13 @@ bool Device::deallocate(Address at) noexcept {
   return arena_.deallocate(at);
 }
 
+// slack is what models leave of the budget, so that the granules that are free are
+// mostly of the sizes that the next model wants: without that, one in sixteen swaps of
+// a mix of three sizes makes a granule, and with it almost none.
+std::size_t Device::slack() const {
+  return info_.granules.empty() ? 0 : std::min(arena_.budget() / 64, 20 * info_.granules.back());
+}
+
 void Device::describe(gpushim_device* d) {
   std::memset(d, 0, sizeof *d);
   std::strncpy(d->id, info_.id.c_str(), sizeof d->id - 1);
@@ -101,14 +100,15 @@ void Device::describe(gpushim_device* d) {
   check(driver_, driver_.memory(&free, &total), "ask the device for its memory");
   const std::size_t common = outside_->common(takenOutside());
   const Granules::Count count = arena_.count();
-  std::size_t overhead = arena_.spare() + slack_ + common;
+  const std::size_t slack = this->slack();
+  std::size_t overhead = arena_.spare() + slack + common;
   for (const auto& s : slots_) overhead += s->scratch.bytes() + s->io.bytes();
   d->total_bytes = total;
   d->free_bytes = std::min(total, free + count.unused);
   d->overhead_bytes = overhead;
   d->outside_bytes = outside_->shares() + common;
   d->taken_bytes = count.used + d->outside_bytes;
-  d->kept_bytes = count.unused - std::min(count.unused, slack_);
+  d->kept_bytes = count.unused - std::min(count.unused, slack);
   d->host_bytes = host_.used() + staging_.used();
   d->unified = info_.unified;
   d->remaps = arena_.remaps();

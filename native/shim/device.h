@@ -77,12 +77,13 @@ class Device : public Memory {
   bool deallocate(Address at) noexcept override;
 
  private:
+  std::size_t slack() const;
+
   Driver& driver_;
   DeviceInfo info_;
   HostPool& host_;
   HostPool staging_{0};
   Arena arena_;
-  const std::size_t slack_;  // bytes of the budget
   std::unique_ptr<Outside> outside_;
   std::unique_ptr<Loader> loader_;
   std::unique_ptr<OwnedStream> buildStream_;

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define GPUSHIM_VERSION 4
+#define GPUSHIM_VERSION 5
 #define GPUSHIM_MAX_RANK 8
 
 enum gpushim_code {
@@ -157,6 +157,10 @@ typedef struct {
   /* Leaves bytes of the device's budget to others, from now on: memory that is kept
    * for reuse goes back to the driver. -bytes ends it. */
   int (*lend)(gpushim_engine *, uint32_t device, int64_t bytes, gpushim_error *);
+  /* Changes what the engine takes of a device at most, device_bytes of the
+   * configuration, from now on: what is kept for reuse beyond that goes back to the
+   * driver, what is in use stays. */
+  int (*limit)(gpushim_engine *, uint32_t device, uint64_t bytes, gpushim_error *);
 } gpushim_table;
 
 /* The one symbol of the library. NULL where it does not have that version. */

@@ -6,7 +6,7 @@
 namespace gpushim {
 
 Granules::Granules(Driver& driver, std::vector<std::size_t> sizes, std::size_t budget, std::function<bool()> unmapAll)
-    : driver_(driver), sizes_(std::move(sizes)), budget_(budget), unmapAll_(std::move(unmapAll)) {}
+    : driver_(driver), sizes_(std::move(sizes)), unmapAll_(std::move(unmapAll)), budget_(budget) {}
 
 Granules::~Granules() { trim(); }
 
@@ -191,6 +191,17 @@ void Granules::trim() noexcept {
   std::lock_guard<std::mutex> lock(mutex_);
   while (releaseOne(0)) {
   }
+}
+
+void Granules::setBudget(std::size_t bytes) noexcept {
+  std::lock_guard<std::mutex> lock(mutex_);
+  budget_ = bytes;
+  giveWay();
+}
+
+std::size_t Granules::budget() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return budget_;
 }
 
 void Granules::setTaken(std::size_t bytes) noexcept {

@@ -50,6 +50,10 @@ class Granules {
   void claim(std::size_t bytes);
   void unclaim(std::size_t bytes) noexcept;
 
+  // Changes the budget; what is unused beyond it goes back to the driver.
+  void setBudget(std::size_t bytes) noexcept;
+  std::size_t budget() const;
+
   // Gives all unused granules back to the driver.
   void trim() noexcept;
 
@@ -84,12 +88,12 @@ class Granules {
 
   Driver& driver_;
   const std::vector<std::size_t> sizes_;
-  const std::size_t budget_;
   const std::function<bool()> unmapAll_;
 
   // Held across the driver's create and release: they take the driver's own lock
   // anyway, and the budget is exact this way.
   mutable std::mutex mutex_;
+  std::size_t budget_;
   std::map<std::size_t, std::vector<Granule>> free_;
   std::size_t used_ = 0, unused_ = 0;
   std::size_t taken_ = 0, lent_ = 0;  // by and to others

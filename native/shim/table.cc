@@ -168,13 +168,17 @@ int lend(gpushim_engine* engine, uint32_t device, int64_t bytes, gpushim_error* 
   return guard(error, [&] { deviceOf(engine, device).arena().lend(bytes); });
 }
 
+int limit(gpushim_engine* engine, uint32_t device, uint64_t bytes, gpushim_error* error) {
+  return guard(error, [&] { deviceOf(engine, device).arena().setBudget(bytes); });
+}
+
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) const gpushim_table* gpushim_get(uint32_t version) {
   static const gpushim_table table = {
       GPUSHIM_VERSION, gpushim::describeBackend(), openEngine,   closeEngine,  deviceCount, describeDevice, openModel,
       closeModel,      describeModel,              describeTensor, describeCost, load,        evict,          shapes,
-      run,             pin,                        unpin,          lend,
+      run,             pin,                        unpin,          lend,         limit,
   };
   return version == GPUSHIM_VERSION ? &table : nullptr;
 }

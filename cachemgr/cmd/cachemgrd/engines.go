@@ -92,7 +92,7 @@ func (c *config) openCPU(log *slog.Logger) (engine.Engine, error) {
 func (c *config) openGPU(log *slog.Logger) (engine.Engine, error) {
 	e, err := native.New(native.Options{
 		Library: c.gpu.library, Settings: c.gpu.settings, Slots: c.gpu.slots,
-		DeviceBytes: c.node.DeviceBudget, HostBytes: c.node.HostBudget, Log: log,
+		HostBytes: c.node.HostBudget, Log: log, // device_budget: the node says it to the engine
 	})
 	if err != nil {
 		return nil, fmt.Errorf("engine=%s: %w", engineTensorRT, err)

@@ -143,6 +143,25 @@ TEST(Granules, OthersTakeOfTheBudget) {
   pool.give(more);
 }
 
+// A smaller budget gives what is kept beyond it back to the driver at once, and takes
+// nothing away that is used.
+TEST(Granules, TheBudgetChanges) {
+  DoubleDriver driver({});
+  Granules pool(driver, kSizes, 0, nothingRetired);
+  pool.give(pool.take(40 * g));
+  const auto used = pool.take(8 * g);
+  pool.setBudget(16 * g);
+  EXPECT_EQ(pool.budget(), 16 * g);
+  EXPECT_LE(driver.held().physical, 16 * g);
+  EXPECT_EQ(codeOf([&] { pool.take(9 * g); }), Code::noMemory);
+  pool.setBudget(4 * g);  // less than is used
+  EXPECT_EQ(driver.held().physical, 8 * g);
+  EXPECT_EQ(codeOf([&] { pool.take(g); }), Code::noMemory);
+  pool.setBudget(64 * g);
+  pool.give(pool.take(56 * g));
+  pool.give(used);
+}
+
 TEST(Granules, NothingIsKeptWhileSomethingIsLent) {
   DoubleDriver driver({});
   Granules pool(driver, kSizes, 0, nothingRetired);
