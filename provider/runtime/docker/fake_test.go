@@ -172,20 +172,6 @@ func (d *fakeDaemon) end(id string, code int, tell bool) {
 	}
 }
 
-// startByHand starts a container that has ended, as somebody else would.
-func (d *fakeDaemon) startByHand(t *testing.T, id string, tell bool) {
-	t.Helper()
-	if err := d.Start(t.Context(), id); err != nil {
-		t.Fatal(err)
-	}
-	d.mu.Lock()
-	report := d.report
-	d.mu.Unlock()
-	if tell {
-		report(event{ID: id, Started: true})
-	}
-}
-
 // lose breaks the stream of events.
 func (d *fakeDaemon) lose() {
 	d.mu.Lock()

@@ -21,6 +21,23 @@ func (d *fakeDaemon) awaitState(t *testing.T, id, state string) {
 	}
 }
 
+// tell reports an event, once somebody listens.
+func (d *fakeDaemon) tell(t *testing.T, e event) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		d.mu.Lock()
+		report := d.report
+		d.mu.Unlock()
+		if report != nil {
+			report(e)
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nobody listens to events")
+		}
+	}
+}
+
 // TestDeathUnheardTwice: a daemon that has just come back may not list its containers
 // yet; then it is asked again.
 func TestDeathUnheardTwice(t *testing.T) {
@@ -50,8 +67,12 @@ func TestStartedByHand(t *testing.T) {
 			second := await(t, r, "f", func(f *runtime.Function) bool {
 				return len(f.Replicas) == 1 && f.Replicas[0].ID != first.ID
 			}).Replicas[0]
-			d.startByHand(t, old, heard)
-			if !heard {
+			if err := d.Start(t.Context(), old); err != nil {
+				t.Fatal(err)
+			}
+			if heard {
+				d.tell(t, event{ID: old, Started: true})
+			} else {
 				d.lose()
 			}
 			d.awaitState(t, old, "exited")
@@ -70,10 +91,7 @@ func TestRestartedByHand(t *testing.T) {
 	create(t, r, deployment("f", 1))
 	first := await(t, r, "f", replicas(1)).Replicas[0]
 	old := d.all()[0].ID
-	d.mu.Lock()
-	report := d.report
-	d.mu.Unlock()
-	report(event{ID: old}) // and it runs nevertheless
+	d.tell(t, event{ID: old}) // and it runs nevertheless
 	await(t, r, "f", func(f *runtime.Function) bool { return len(f.Replicas) == 1 && f.Replicas[0].ID != first.ID })
 	d.awaitState(t, old, "exited")
 }
