@@ -63,6 +63,7 @@ type node struct {
 	Version      string // of the daemon
 	LimitsMemory bool
 	LimitsCPU    bool
+	RemapsUsers  bool // users of containers are others on the machine
 }
 
 type imageInfo struct {

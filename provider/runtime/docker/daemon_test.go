@@ -97,6 +97,9 @@ func TestSecretsOfAnotherUser(t *testing.T) {
 	for user, mode := range map[string]string{"65532:65532": "-rw-------", "app": "-r--r--r--"} {
 		r := start(t, testInstallation(t))
 		t.Cleanup(func() { finish(t, r) })
+		if r.node.RemapsUsers {
+			mode = "-r--r--r--"
+		}
 		if err := r.CreateSecret(t.Context(), runtime.DefaultNamespace, "key", []byte("value")); err != nil {
 			t.Fatal(err)
 		}

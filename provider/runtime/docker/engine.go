@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,7 +61,17 @@ func (e *engine) Node(ctx context.Context) (node, error) {
 			CPUs: info.NCPU, MemoryBytes: info.MemTotal,
 		},
 		Version: info.ServerVersion, LimitsMemory: info.MemoryLimit, LimitsCPU: info.CPUCfsQuota,
+		RemapsUsers: remapsUsers(info.SecurityOptions),
 	}, nil
+}
+
+// remapsUsers is whether the daemon runs containers in a user namespace (userns-remap),
+// or itself in one.
+func remapsUsers(options []string) bool {
+	return slices.ContainsFunc(options, func(o string) bool {
+		name, _, _ := strings.Cut(o, ",")
+		return name == "name=userns" || name == "name=rootless"
+	})
 }
 
 func (e *engine) EnsureNetwork(ctx context.Context, name string) error {

@@ -43,7 +43,7 @@ func (f *function) launch(rec *record, token []byte) (_ reconcile.Replica, err e
 	d := &rec.Deployment
 	name := fmt.Sprintf("%s.%s.%d-%08x", d.ID.Name, d.ID.Namespace, rec.Revision, rand.Uint32())
 	rep := f.rt.newReplica(reconcile.Info{ID: name, Revision: rec.Revision, Started: time.Now().Round(0), StopTimeout: d.StopTimeout})
-	rep.reader = readerOf(image.User)
+	rep.reader = f.rt.node.readerOf(image.User)
 	if dedicated(*d) {
 		if rep.gpu, err = f.rt.gpus.take(); err != nil {
 			return nil, err
@@ -116,10 +116,13 @@ func (f *function) discard(rep *replica) error {
 	return errors.Join(err, f.rt.daemon.Remove(ctx, rep.id))
 }
 
-// readerOf is how files are made readable for the user of an image. Who a name
-// stands for is written in the image; then everybody in the container may read
-// them.
-func readerOf(user string) secrets.Reader {
+// readerOf is how files are made readable for the user of an image. Who a name stands
+// for is written in the image, and who a remapped user is on this machine, the daemon
+// does not tell; then everybody in the container may read them.
+func (n node) readerOf(user string) secrets.Reader {
+	if n.RemapsUsers {
+		return secrets.Reader{UID: 0, Mode: 0o444}
+	}
 	name, _, _ := strings.Cut(user, ":")
 	if name == "" || name == "root" {
 		return secrets.Reader{UID: 0, Mode: 0o600}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -83,8 +84,16 @@ func TestReaders(t *testing.T) {
 		"": {UID: 0, Mode: 0o600}, "root": {UID: 0, Mode: 0o600}, "65532:65532": {UID: 65532, Mode: 0o600},
 		"100": {UID: 100, Mode: 0o600}, "app": {UID: 0, Mode: 0o444}, "-1": {UID: 0, Mode: 0o444}, "4294967295": {UID: 0, Mode: 0o444},
 	} {
-		if got := readerOf(user); got != want {
+		if got := (node{}).readerOf(user); got != want {
 			t.Errorf("%q: %+v, want %+v", user, got, want)
+		}
+	}
+	for options, want := range map[string]fs.FileMode{
+		"": 0o600, "name=seccomp,profile=default": 0o600, "name=userns": 0o444, "name=rootless": 0o444, "name=userns,x=y": 0o444,
+	} {
+		n := node{RemapsUsers: remapsUsers([]string{"name=apparmor", options})}
+		if got := n.readerOf("root").Mode; got != want {
+			t.Errorf("security options %q: mode %v, want %v", options, got, want)
 		}
 	}
 }
