@@ -14,6 +14,9 @@ const (
 	pullTimeout = time.Hour
 	// pullInterval is how often the progress of a pull is shown.
 	pullInterval = 500 * time.Millisecond
+	// pullForgotten is how long after a pull its end is told: whoever waits asks again
+	// much sooner, unless its function was deleted.
+	pullForgotten = 10 * time.Second
 )
 
 // pulls fetches images in the background, each once however many ask for it.
@@ -27,7 +30,7 @@ type pulls struct {
 
 type pull struct {
 	progress string
-	done     bool
+	ended    time.Time // zero: under way
 	err      error
 }
 
@@ -41,11 +44,11 @@ func (p *pulls) fetch(ctx context.Context, image string) error {
 	defer p.mu.Unlock()
 	running := p.images[image]
 	switch {
-	case running == nil:
+	case running == nil || running.forgotten():
 		running = &pull{progress: "asking the registry"}
 		p.images[image] = running
 		p.tasks.Go(func() { p.run(ctx, image, running) })
-	case running.done:
+	case !running.ended.IsZero():
 		delete(p.images, image)
 		return running.err
 	}
@@ -68,7 +71,12 @@ func (p *pulls) run(ctx context.Context, image string, own *pull) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	own.done, own.err = true, err
+	own.ended, own.err = time.Now(), err
+}
+
+// forgotten is whether the pull ended so long ago that nobody waits for it.
+func (p *pull) forgotten() bool {
+	return !p.ended.IsZero() && time.Since(p.ended) >= pullForgotten
 }
 
 // wait returns once no pull is under way.
