@@ -62,6 +62,13 @@ func delegate(dir, controller string) error {
 	return writeControl(filepath.Join(dir, "cgroup.subtree_control"), "+"+controller)
 }
 
+// cpuMax is a limit as the kernel takes it: no quota below a millisecond, nor one that
+// no machine has the processors for.
+func cpuMax(milliCPU int64) string {
+	const least, most = 10, 1_000_000
+	return fmt.Sprintf("%d %d", min(max(milliCPU, least), most)*cpuPeriod/1000, cpuPeriod)
+}
+
 // open makes the group of a replica with its limits and returns its folder, to
 // start the process in; nil if no group is needed.
 func (c *cgroups) open(replica string, limits runtime.Resources) (*os.File, error) {
@@ -70,7 +77,7 @@ func (c *cgroups) open(replica string, limits runtime.Resources) (*os.File, erro
 		controls["memory.max"] = strconv.FormatInt(limits.MemoryBytes, 10)
 	}
 	if limits.MilliCPU > 0 && slices.Contains(c.controllers, "cpu") {
-		controls["cpu.max"] = fmt.Sprintf("%d %d", limits.MilliCPU*cpuPeriod/1000, cpuPeriod)
+		controls["cpu.max"] = cpuMax(limits.MilliCPU)
 	}
 	if len(controls) == 0 {
 		return nil, nil
