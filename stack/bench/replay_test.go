@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -118,5 +119,27 @@ func TestPlots(t *testing.T) {
 	write("replay-cpu-cdf.json", `{`)
 	if _, err := plots(context.Background(), []string{"-data", dir, "-out", dir}); err == nil {
 		t.Error("data that are no JSON: no error")
+	}
+}
+
+func TestSwapsThatNobodySawAreThoseOfTheOthers(t *testing.T) {
+	subjects := []*replaySubject{{kind: "small", bytes: 10}, {kind: "large", bytes: 40}}
+	found := map[string]*measures{"small": {ways: 9}, "large": {ways: 3, swap: 8 * time.Millisecond, swaps: 2}}
+	if err := guessSwaps(subjects, found); err != nil {
+		t.Fatal(err)
+	}
+	if m := found["small"]; m.swap != time.Millisecond || m.swaps != 1 {
+		t.Errorf("small: %+v", m)
+	}
+	if m := found["large"]; m.swap != 8*time.Millisecond || m.swaps != 2 {
+		t.Errorf("large: %+v", m)
+	}
+	for name, found := range map[string]map[string]*measures{
+		"no swap": {"small": {ways: 1}, "large": {ways: 1}},
+		"no hit":  {"small": {swap: 1, swaps: 1}, "large": {ways: 1}},
+	} {
+		if err := guessSwaps(subjects, found); err == nil {
+			t.Error(name)
+		}
 	}
 }
