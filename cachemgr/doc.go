@@ -31,7 +31,8 @@
 // model's (to be opened), the slot's (to be loaded) or the slot's turns (to
 // compute). Models wait for host bytes, first come first served. For which request
 // a device loads a model next, and which computes next, is said by package queue;
-// while a model is copied the next one is on its way already (link.go), and requests
+// while a model is copied the next one is on its way already (link.go), idle models
+// leave for the one after that (makeWay), and requests
 // for one model may compute together (batch.go). Bytes are made free in the order
 // of package policy: by idle models first, and if these do not suffice, and the
 // request cannot wait, by models in use, which drain: then the bytes are its own
