@@ -95,7 +95,7 @@ func (c *config) openGPU(log *slog.Logger) (engine.Engine, error) {
 		HostBytes: c.node.HostBudget, Log: log, // device_budget: the node says it to the engine
 	})
 	if err != nil {
-		return nil, fmt.Errorf("engine=%s: %w", engineTensorRT, err)
+		return nil, fmt.Errorf("engine=%s, gpushim_library=%s: %w", engineTensorRT, c.gpu.library, err)
 	}
 	return e, nil
 }
