@@ -8,7 +8,7 @@
 # Processes on one GPU spoil each other's timings, and fight for it, so there are two
 # at once and not more; the plans of one network come from one build by refitting. What
 # builds find out about kernels is in the results' folder "timings": in .build/gpu it
-# makes the next session's builds short.
+# makes later builds short.
 
 phase_build() {
 	mkdir -p "$ram/onnx" "$ram/suite" "$ram/resnet50" "$ram/vgg16" "$ram/many" "$ram/base"
