@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/faas-gpu/faas-gpu/internal/durable"
 	"github.com/faas-gpu/faas-gpu/internal/lockdir"
 )
 
@@ -173,7 +174,7 @@ func (p *plans) keep(temporary string, r record) (Plan, error) {
 	if err := p.makeRoom(r.Size); err != nil {
 		return Plan{}, err
 	}
-	if err := syncFile(temporary); err != nil {
+	if err := durable.Sync(temporary); err != nil {
 		return Plan{}, err
 	}
 	if err := os.Rename(temporary, p.plan(r.ID)); err != nil {
@@ -264,28 +265,9 @@ func (p *plans) write(r record) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(p.path("tmp"), r.ID+".*")
+	tmp, err := durable.Temp(p.path("tmp"), r.ID+".*", text)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), p.record(r.ID))
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncFile(p.dir)
-}
-
-// syncFile makes a file, or the names in a folder, durable.
-func syncFile(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return durable.Rename(tmp, p.record(r.ID))
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/internal/durable"
 )
 
 var (
@@ -214,15 +215,7 @@ func commit(f *os.File, path string, err error) error {
 }
 
 // syncDir makes a rename durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	d.Close()
-	return explain(err)
-}
+func syncDir(dir string) error { return explain(durable.Sync(dir)) }
 
 // explain marks errors of a full file system.
 func explain(err error) error {

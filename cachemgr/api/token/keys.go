@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/faas-gpu/faas-gpu/internal/durable"
 )
 
 // Names of the key files in their folder.
@@ -83,17 +85,7 @@ func writePublic(path string, key ed25519.PublicKey) error {
 
 // writeTemp writes a complete file beside path and returns its name.
 func writeTemp(path string, content []byte, mode fs.FileMode) (string, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err != nil {
-		os.Remove(f.Name())
-		return "", err
-	}
-	return f.Name(), nil
+	return durable.Temp(filepath.Dir(path), "."+filepath.Base(path)+".*", content, func(f *os.File) error { return f.Chmod(mode) })
 }
 
 // LoadPrivate reads the key of a Signer.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/faas-gpu/faas-gpu/internal/durable"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
 )
 
@@ -127,21 +128,17 @@ func (s *store) save(n runtime.Namespace) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(s.dir, newPrefix+"*")
+	tmp, err := durable.Temp(s.dir, newPrefix+"*", data)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), filepath.Join(s.dir, n.Name+suffix))
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
+	if err := os.Rename(tmp, filepath.Join(s.dir, n.Name+suffix)); err != nil {
+		return errors.Join(err, os.Remove(tmp))
 	}
 	s.mu.Lock()
 	s.all[n.Name] = n
 	s.mu.Unlock()
-	return syncDir(s.dir)
+	return durable.Sync(s.dir)
 }
 
 // remove forgets a namespace.
@@ -152,13 +149,5 @@ func (s *store) remove(name string) error {
 	s.mu.Lock()
 	delete(s.all, name)
 	s.mu.Unlock()
-	return syncDir(s.dir)
-}
-
-func syncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.Sync(s.dir)
 }

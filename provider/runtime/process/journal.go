@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/faas-gpu/faas-gpu/internal/durable"
 	"github.com/faas-gpu/faas-gpu/internal/image"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
 	"github.com/faas-gpu/faas-gpu/provider/runtime/reconcile"
@@ -77,7 +78,7 @@ func (j journal) removeFunction(uid string) error {
 	if err := os.Remove(j.path("functions", uid+".json")); err != nil {
 		return err
 	}
-	return syncDir(j.path("functions"))
+	return durable.Sync(j.path("functions"))
 }
 
 func (j journal) saveReplica(r *replicaRecord) error {
@@ -99,33 +100,12 @@ func (j journal) writeFile(name string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp)
-	if err := os.Rename(tmp, name); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(name))
+	return durable.Rename(tmp, name)
 }
 
 // temp writes data to a new file that may be moved to where it belongs.
 func (j journal) temp(data []byte) (string, error) {
-	f, err := os.CreateTemp(j.path("tmp"), "*") // mode 0600
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		os.Remove(f.Name())
-		return "", err
-	}
-	return f.Name(), nil
-}
-
-func syncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.Temp(j.path("tmp"), "*", data)
 }
 
 // functions reads all functions. A file that cannot be read costs only its own

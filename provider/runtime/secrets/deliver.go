@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/faas-gpu/faas-gpu/internal/durable"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
 )
 
@@ -49,32 +50,17 @@ func write(dir, name string, value []byte, reader Reader) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, filepath.Join(dir, name)); err != nil {
-		return errors.Join(err, os.Remove(tmp))
-	}
-	return syncDir(dir)
+	return durable.Rename(tmp, filepath.Join(dir, name))
 }
 
 // writeNew writes to a new file in dir that may be moved to where it belongs.
 func writeNew(dir string, value []byte, reader Reader) (string, error) {
-	f, err := os.CreateTemp(dir, newPrefix+"*") // mode 0600
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(value)
-	if err == nil && reader.UID >= 0 {
-		err = f.Chown(reader.UID, -1)
-	}
-	if err = errors.Join(err, f.Chmod(reader.Mode), f.Sync(), f.Close()); err != nil {
-		return "", errors.Join(err, os.Remove(f.Name()))
-	}
-	return f.Name(), nil
-}
-
-func syncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.Temp(dir, newPrefix+"*", value, func(f *os.File) error {
+		if reader.UID >= 0 {
+			if err := f.Chown(reader.UID, -1); err != nil {
+				return err
+			}
+		}
+		return f.Chmod(reader.Mode)
+	})
 }

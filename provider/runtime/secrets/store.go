@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/faas-gpu/faas-gpu/internal/durable"
 	"github.com/faas-gpu/faas-gpu/provider/runtime"
 )
 
@@ -98,7 +99,7 @@ func (s *Store) Create(namespace, name string, value []byte) error {
 	} else if err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(file))
+	return durable.Sync(filepath.Dir(file))
 }
 
 // Update replaces a secret's value. ErrNotFound, ErrInvalid.
@@ -111,10 +112,7 @@ func (s *Store) Update(namespace, name string, value []byte) error {
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("secret %s: %w", name, runtime.ErrNotFound)
 	}
-	if err := os.Rename(tmp, file); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(file))
+	return durable.Rename(tmp, file)
 }
 
 // Delete forgets a secret. Replicas that have the value keep it. ErrNotFound.
@@ -128,7 +126,7 @@ func (s *Store) Delete(namespace, name string) error {
 	} else if err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(file))
+	return durable.Sync(filepath.Dir(file))
 }
 
 // Forget removes all secrets of a namespace. Replicas that have the values keep
@@ -140,7 +138,7 @@ func (s *Store) Forget(namespace string) error {
 	if err := os.RemoveAll(filepath.Join(s.dir, namespace)); err != nil {
 		return err
 	}
-	return syncDir(s.dir)
+	return durable.Sync(s.dir)
 }
 
 func (s *Store) prepare(namespace, name string, value []byte) (file, tmp string, err error) {
