@@ -59,14 +59,23 @@ func (s *Server) modelReady(w http.ResponseWriter, r *http.Request, c Caller) er
 	return nil
 }
 
-func (s *Server) modelMetadata(w http.ResponseWriter, r *http.Request, c Caller) error {
+// describe finds the model of a request with what it takes and gives.
+func (s *Server) describe(r *http.Request, c Caller) (*entry, *fileSpec, error) {
 	e, err := s.model(r, c)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	spec, err := s.specOf(r.Context(), e.file)
 	if err != nil {
-		return fmt.Errorf("model %q: %w", e.offer.Name, err)
+		return nil, nil, fmt.Errorf("model %q: %w", e.offer.Name, err)
+	}
+	return e, spec, nil
+}
+
+func (s *Server) modelMetadata(w http.ResponseWriter, r *http.Request, c Caller) error {
+	e, spec, err := s.describe(r, c)
+	if err != nil {
+		return err
 	}
 	m := oip.ModelMetadata{
 		Name: e.offer.Name, Platform: s.platformOf(e.file),

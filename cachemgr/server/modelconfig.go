@@ -1,7 +1,6 @@
 package server
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 
@@ -12,13 +11,9 @@ import (
 
 // modelConfig describes a model as Triton's configuration would.
 func (s *Server) modelConfig(w http.ResponseWriter, r *http.Request, c Caller) error {
-	e, err := s.model(r, c)
+	e, spec, err := s.describe(r, c)
 	if err != nil {
 		return err
-	}
-	spec, err := s.specOf(r.Context(), e.file)
-	if err != nil {
-		return fmt.Errorf("model %q: %w", e.offer.Name, err)
 	}
 	platform := s.platformOf(e.file)
 	backend, _, _ := strings.Cut(platform, "_")

@@ -109,12 +109,7 @@ func newReplayOptions(args []string) (*replayOptions, error) {
 }
 
 func (o *replayOptions) readTrace(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("-trace: %w", err)
-	}
-	defer f.Close()
-	w, err := sim.ReadTrace(f)
+	w, err := openTrace(path)
 	if err != nil {
 		return err
 	}

@@ -166,17 +166,22 @@ func loadProfile(name string) (sim.Profile, error) {
 	return sim.ParseProfile(data)
 }
 
+// openTrace reads the workload that a file describes.
+func openTrace(path string) (sim.Workload, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return sim.Workload{}, fmt.Errorf("-trace: %w", err)
+	}
+	defer f.Close()
+	return sim.ReadTrace(f)
+}
+
 // readTrace lets a trace take the place of the generated workloads.
 func (b *simOptions) readTrace(path string) error {
 	if path == "" {
 		return nil
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("-trace: %w", err)
-	}
-	defer f.Close()
-	w, err := sim.ReadTrace(f)
+	w, err := openTrace(path)
 	if err != nil {
 		return err
 	}
