@@ -17,6 +17,19 @@ import (
 
 const insideVariable = "E2E_INSIDE_NAMESPACE"
 
+// behindGateway starts a stack behind the real gateway, if the test is in a network
+// namespace of its own. If not, it runs the test again in one, and returns nil.
+func behindGateway(t *testing.T, gateway string) *lab.Lab {
+	t.Helper()
+	if os.Getenv(insideVariable) == "" {
+		runInNamespace(t)
+		return nil
+	}
+	l := start(t, lab.Options{})
+	startGateway(t, l, gateway)
+	return l
+}
+
 // TestGateway puts the real OpenFaaS gateway in front of the provider, without a
 // Prometheus, and does with faas-cli what people do. The gateway has fixed ports
 // on all interfaces, so the test runs itself again in a network namespace of its
@@ -26,12 +39,10 @@ func TestGateway(t *testing.T) {
 	if gateway == "" || cli == "" {
 		t.Skip("GATEWAY and FAAS_CLI name no programs; `make test` builds them")
 	}
-	if os.Getenv(insideVariable) == "" {
-		runInNamespace(t)
-		return
+	l := behindGateway(t, gateway)
+	if l == nil {
+		return // it has run in its namespace
 	}
-	l := start(t, lab.Options{})
-	startGateway(t, l, gateway)
 	build(t, l, "digits", "go-trt", "", nil)
 
 	scan := scans(t)[0]

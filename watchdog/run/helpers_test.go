@@ -257,3 +257,21 @@ func (p *process) exit(t *testing.T) int {
 		return 0
 	}
 }
+
+// cutOff asks the watchdog to end and, once it drains, asks again: that cuts off what
+// runs, of which cut tells.
+func (p *process) cutOff(t *testing.T, cut <-chan error) {
+	t.Helper()
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	p.until(t, func() bool {
+		_, err := os.Stat(filepath.Join(p.dir, ".lock"))
+		return os.IsNotExist(err)
+	}, "the lock file to go")
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	if code := p.exit(t); code != 143 {
+		t.Errorf("exit code is %d\n%s", code, p.out)
+	}
+	if err := <-cut; err == nil {
+		t.Error("the request that was cut off got an answer")
+	}
+}

@@ -150,19 +150,7 @@ func TestForkLimits(t *testing.T) {
 			if resp, _ := p.send(t, "GET", "/_/health", ""); resp.StatusCode != 200 {
 				t.Errorf("a busy function is not healthy: %d", resp.StatusCode)
 			}
-			// A second signal cuts off what runs.
-			p.cmd.Process.Signal(syscall.SIGTERM)
-			p.until(t, func() bool {
-				_, err := os.Stat(filepath.Join(p.dir, ".lock"))
-				return os.IsNotExist(err)
-			}, "the lock file to go")
-			p.cmd.Process.Signal(syscall.SIGTERM)
-			if code := p.exit(t); code != 143 {
-				t.Errorf("exit code %d\n%s", code, p.out)
-			}
-			if err := <-first; err == nil {
-				t.Error("the request that was cut off got an answer")
-			}
+			p.cutOff(t, first)
 		})
 	}
 }

@@ -100,27 +100,8 @@ func TestSecondSignalForces(t *testing.T) {
 		_, _, err := p.get("/hang")
 		cut <- err
 	}()
-	p.until(t, func() bool {
-		resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%s/metrics", p.value("metrics_port")))
-		if err != nil {
-			return false
-		}
-		defer resp.Body.Close()
-		page, _ := io.ReadAll(resp.Body)
-		return strings.Contains(string(page), "http_requests_in_flight 1")
-	}, "the request to be in flight")
-	p.cmd.Process.Signal(syscall.SIGTERM)
-	p.until(t, func() bool {
-		_, err := os.Stat(filepath.Join(p.dir, ".lock"))
-		return os.IsNotExist(err)
-	}, "the lock file to go")
-	p.cmd.Process.Signal(syscall.SIGTERM)
-	if code := p.exit(t); code != 143 {
-		t.Errorf("exit code is %d\n%s", code, p.out)
-	}
-	if err := <-cut; err == nil {
-		t.Error("the request that was cut off got an answer")
-	}
+	p.until(t, func() bool { return strings.Contains(p.metrics(t), "http_requests_in_flight 1") }, "the request to be in flight")
+	p.cutOff(t, cut)
 }
 
 // value is that of a variable of the process's environment.
