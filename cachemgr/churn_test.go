@@ -18,6 +18,7 @@ import (
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine/onnxrt"
+	"github.com/faas-gpu/faas-gpu/internal/testlibs"
 	"github.com/faas-gpu/faas-gpu/stack/modelgen"
 )
 
@@ -78,14 +79,7 @@ func TestChurnOnONNXRuntime(t *testing.T) {
 }
 
 func newONNX(t *testing.T) engine.Engine {
-	library := os.Getenv("ONNXRUNTIME_LIB")
-	if library == "" {
-		library = "../.build/onnxruntime/libonnxruntime.so"
-	}
-	if _, err := os.Stat(library); err != nil {
-		t.Skipf("no ONNX Runtime (stack/deps/onnxruntime.sh .build/onnxruntime installs it): %v", err)
-	}
-	e, err := onnxrt.New(onnxrt.Options{Library: library})
+	e, err := onnxrt.New(onnxrt.Options{Library: testlibs.ONNXRuntime(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,23 +15,14 @@ import (
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/internal/testlibs"
 	"github.com/faas-gpu/faas-gpu/stack/modelgen"
 )
-
-// builder is the double's builder, which stands beside the double.
-func builder(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(filepath.Dir(doubleLibrary(t)), "gpushim-build-double")
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("no builder for the double (`make native` builds it): %v", err)
-	}
-	return path
-}
 
 // build runs the builder and returns its lines and its exit status.
 func build(t *testing.T, env []string, args ...string) ([]map[string]any, int) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), builder(t), args...)
+	cmd := exec.CommandContext(t.Context(), testlibs.Builder(t), args...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -191,7 +182,7 @@ func TestBuilderOfCutFiles(t *testing.T) {
 
 // A builder does not outlive who started it.
 func TestBuilderEndsWithItsParent(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), builder(t), "--onnx", writeFile(t, "model.onnx", scaleModel(t)),
+	cmd := exec.CommandContext(t.Context(), testlibs.Builder(t), "--onnx", writeFile(t, "model.onnx", scaleModel(t)),
 		"--out", filepath.Join(t.TempDir(), "plan"), "--until-stdin-ends")
 	cmd.Env = append(os.Environ(), "GPUSHIM_DOUBLE_BUILD_MS=600000")
 	parent, err := cmd.StdinPipe()

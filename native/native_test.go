@@ -14,29 +14,16 @@ import (
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine/enginetest"
+	"github.com/faas-gpu/faas-gpu/internal/testlibs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const double engine.DeviceID = "GPU-double"
 
-// doubleLibrary is where the Makefile builds the shim on the driver double,
-// unless GPUSHIM_DOUBLE_LIB names another.
-func doubleLibrary(t testing.TB) string {
-	t.Helper()
-	path := os.Getenv("GPUSHIM_DOUBLE_LIB")
-	if path == "" {
-		path = "../.build/native/libgpushim_double.so"
-	}
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("no driver double (`make native` builds it): %v", err)
-	}
-	return path
-}
-
 func newEngine(t testing.TB, o Options) *Engine {
 	t.Helper()
-	o.Library = doubleLibrary(t)
+	o.Library = testlibs.Double(t)
 	e, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +88,7 @@ func TestUnavailable(t *testing.T) {
 		{"/no/such/libgpushim.so", "", "no such file"},
 		{notALibrary, "", notALibrary},
 		{"libdl.so.2", "", "not libgpushim.so"},
-		{doubleLibrary(t), "memory=much", "memory=much"},
+		{testlibs.Double(t), "memory=much", "memory=much"},
 	} {
 		e, err := New(Options{Library: tt.library, Settings: tt.settings})
 		if !errors.Is(err, engine.ErrUnavailable) || e != nil || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(tt.reason)) {
@@ -115,7 +102,7 @@ func TestUnavailable(t *testing.T) {
 
 // The real library loads where there is no GPU, and says what is missing.
 func TestUnavailableDriver(t *testing.T) {
-	path := filepath.Join(filepath.Dir(doubleLibrary(t)), "libgpushim.so")
+	path := filepath.Join(filepath.Dir(testlibs.Double(t)), "libgpushim.so")
 	if _, err := os.Stat(path); err != nil {
 		t.Skipf("libgpushim.so is not built: %v", err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/internal/testlibs"
 )
 
 // testRandomOrder has several clients load, run and evict models in random order
@@ -100,5 +101,5 @@ func TestRandomOrder(t *testing.T) {
 	for n := range 3 {
 		models = append(models, writePlan(t, planSpec{seed: uint64(n), weights: 40_000 * (n + 1), inputs: 4, outputs: 4}))
 	}
-	testRandomOrder(t, doubleLibrary(t), models, 20)
+	testRandomOrder(t, testlibs.Double(t), models, 20)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/internal/testlibs"
 )
 
 func TestBuildOnce(t *testing.T) {
@@ -200,7 +201,7 @@ func TestOneAtATime(t *testing.T) {
 	log := filepath.Join(dir, "log")
 	c := config(t, filepath.Join(dir, "plans"))
 	c.Program = script(t, `[ "$1" = --describe ] && echo d >> `+log+`; [ "$1" = --describe ] || echo b >> `+log+`
-`+program(t)+` "$@"; code=$?; [ "$1" = --describe ] || echo e >> `+log+`; exit $code`)
+`+testlibs.Builder(t)+` "$@"; code=$?; [ "$1" = --describe ] || echo e >> `+log+`; exit $code`)
 	b := open(t, c)
 	var wait sync.WaitGroup
 	for seed := range uint64(4) {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/faas-gpu/faas-gpu/internal/testlibs"
 )
 
 // victimDir is the variable that makes this test program a process that builds
@@ -59,7 +61,7 @@ func TestKilled(t *testing.T) {
 		cmd := exec.Command(os.Args[0])
 		var said strings.Builder
 		cmd.Stderr = &said
-		cmd.Env = append(os.Environ(), victimDir+"="+dir, victimProgram+"="+program(t))
+		cmd.Env = append(os.Environ(), victimDir+"="+dir, victimProgram+"="+testlibs.Builder(t))
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}

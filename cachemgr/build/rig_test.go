@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/faas-gpu/faas-gpu/internal/testlibs"
 	"github.com/faas-gpu/faas-gpu/stack/modelgen"
 )
 
@@ -22,23 +23,6 @@ func TestMain(m *testing.M) {
 		buildUntilKilled(dir)
 	}
 	goleak.VerifyTestMain(m)
-}
-
-// program is the builder of plans for the driver double.
-func program(t testing.TB) string {
-	t.Helper()
-	library := os.Getenv("GPUSHIM_DOUBLE_LIB")
-	if library == "" {
-		library = "../../.build/native/libgpushim_double.so"
-	}
-	path, err := filepath.Abs(filepath.Join(filepath.Dir(library), "gpushim-build-double"))
-	if err == nil {
-		_, err = os.Stat(path)
-	}
-	if err != nil {
-		t.Skipf("no builder for the driver double (`make native` builds it): %v", err)
-	}
-	return path
 }
 
 // quietGPU is idle and has room.
@@ -75,7 +59,7 @@ func (g *quietGPU) Reserve(_ context.Context, n int64) (func(), error) {
 // config is of a builder in a folder of the test's, for change to change.
 func config(t testing.TB, dir string, environ ...string) Config {
 	t.Helper()
-	return configOf(program(t), dir, environ...)
+	return configOf(testlibs.Builder(t), dir, environ...)
 }
 
 func configOf(program, dir string, environ ...string) Config {

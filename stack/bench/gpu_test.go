@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/faas-gpu/faas-gpu/internal/testlibs"
 )
 
 // Every phase of gpu.sh runs on the driver double, so that a session on a GPU
@@ -17,17 +19,7 @@ func TestGPUPhasesOnTheDouble(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the programs and runs them for some seconds")
 	}
-	library := os.Getenv("GPUSHIM_DOUBLE_LIB")
-	if library == "" {
-		library = "../../.build/native/libgpushim_double.so"
-	}
-	library, err := filepath.Abs(library)
-	if err == nil {
-		_, err = os.Stat(library)
-	}
-	if err != nil {
-		t.Skipf("no driver double (`make native` builds it): %v", err)
-	}
+	library := testlibs.Double(t)
 	dir := t.TempDir()
 	environ := append(os.Environ(), "GPU_DOUBLE=1", "GPU_BUILD="+filepath.Dir(library), "GPU_PACK="+filepath.Join(dir, "pack"),
 		"GPU_WORK="+filepath.Join(dir, "w"), "GPU_RESULTS="+filepath.Join(dir, "results"), "OUT=")

@@ -16,35 +16,9 @@ import (
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/oip"
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
+	"github.com/faas-gpu/faas-gpu/internal/testlibs"
 	"github.com/faas-gpu/faas-gpu/stack/modelgen"
 )
-
-// doubleLibrary is the shim on the driver double: a GPU that this machine has not.
-func doubleLibrary(t *testing.T) string {
-	t.Helper()
-	path := os.Getenv("GPUSHIM_DOUBLE_LIB")
-	if path == "" {
-		path = "../../../.build/native/libgpushim_double.so"
-	}
-	path, err := filepath.Abs(path)
-	if err == nil {
-		_, err = os.Stat(path)
-	}
-	if err != nil {
-		t.Skipf("no driver double (`make native` builds it): %v", err)
-	}
-	return path
-}
-
-// doubleBuilder makes plans for the double.
-func doubleBuilder(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(filepath.Dir(doubleLibrary(t)), "gpushim-build-double")
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("no builder for the double (`make native` builds it): %v", err)
-	}
-	return path
-}
 
 // scaleModel is a model that the double can run: FP32 [-1,4] times its factors.
 func scaleModel(t *testing.T, seed uint64) []byte {
@@ -64,7 +38,7 @@ func planOf(t *testing.T, onnx []byte) []byte {
 	if err := os.WriteFile(in, onnx, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if text, err := exec.CommandContext(t.Context(), doubleBuilder(t), "--onnx", in, "--out", out, "--batch", "8").CombinedOutput(); err != nil {
+	if text, err := exec.CommandContext(t.Context(), testlibs.Builder(t), "--onnx", in, "--out", out, "--batch", "8").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}
 	plan, err := os.ReadFile(out)
@@ -116,7 +90,7 @@ func inferScale(t *testing.T, c *api.Client, call api.Call, rows int) ([]byte, a
 }
 
 func gpuEnviron(t *testing.T, environ ...string) []string {
-	return append([]string{"engine=tensorrt", "cpu_fallback=false", "gpushim_library=" + doubleLibrary(t)}, environ...)
+	return append([]string{"engine=tensorrt", "cpu_fallback=false", "gpushim_library=" + testlibs.Double(t)}, environ...)
 }
 
 func TestPlansOnGPU(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/internal/testlibs"
 )
 
 // asProgram is the variable that makes this test program the program itself.
@@ -148,7 +149,7 @@ func TestGPUComesLater(t *testing.T) {
 		t.Fatal(refused)
 	}
 	want := awaitEngine(t, c, "onnxruntime")
-	if err := os.Symlink(doubleLibrary(t), library); err != nil {
+	if err := os.Symlink(testlibs.Double(t), library); err != nil {
 		t.Fatal(err)
 	}
 	if got := awaitEngine(t, c, "tensorrt"); !bytes.Equal(got, want) {

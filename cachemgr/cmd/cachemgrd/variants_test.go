@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api"
+	"github.com/faas-gpu/faas-gpu/internal/testlibs"
 )
 
 // bothEngines is a node with the double and ONNX Runtime beside it.
 func bothEngines(t *testing.T, environ ...string) []string {
 	t.Helper()
 	return append([]string{
-		"engine=tensorrt", "gpushim_library=" + doubleLibrary(t), "engine_builder=" + doubleBuilder(t),
+		"engine=tensorrt", "gpushim_library=" + testlibs.Double(t), "engine_builder=" + testlibs.Builder(t),
 		"onnxruntime_library=" + onnxLibrary(t), "threads=1", "builder_idle=1ms", "builder_device_memory=1Mi",
 	}, environ...)
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/internal/testlibs"
 	"github.com/faas-gpu/faas-gpu/stack/modelgen"
 )
 
@@ -37,7 +38,7 @@ func TestEnginesShareTheLibrary(t *testing.T) {
 	if e, err := New(Options{Library: "/other/libonnxruntime.so", MemoryLimit: limit}); !errors.Is(err, engine.ErrUnavailable) {
 		t.Errorf("another library beside: %v, %v", e, err)
 	}
-	if e, err := New(Options{Library: libraryPath(t), MemoryLimit: limit / 2}); !errors.Is(err, engine.ErrUnavailable) {
+	if e, err := New(Options{Library: testlibs.ONNXRuntime(t), MemoryLimit: limit / 2}); !errors.Is(err, engine.ErrUnavailable) {
 		t.Errorf("another limit beside: %v, %v", e, err)
 	}
 
@@ -75,7 +76,7 @@ func TestReopen(t *testing.T) {
 
 func TestBadOptions(t *testing.T) {
 	for _, o := range []Options{{Threads: -1}, {MaxOutputBytes: -1}, {MemoryLimit: -1}} {
-		o.Library = libraryPath(t)
+		o.Library = testlibs.ONNXRuntime(t)
 		if e, err := New(o); err == nil {
 			t.Errorf("%+v: got an engine: %v", o, e)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
+	"github.com/faas-gpu/faas-gpu/internal/testlibs"
 	"github.com/faas-gpu/faas-gpu/stack/modelgen"
 )
 
@@ -73,7 +74,7 @@ func TestLimitMemory(t *testing.T) {
 		underLimit(t)
 		return
 	}
-	libraryPath(t)
+	testlibs.ONNXRuntime(t)
 	child := exec.Command(os.Args[0], "-test.run=^TestLimitMemory$", "-test.v", "-test.count=1")
 	child.Env = append(os.Environ(), limitedChild+"=1")
 	out, err := child.CombinedOutput()

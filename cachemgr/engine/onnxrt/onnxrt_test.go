@@ -15,28 +15,15 @@ import (
 	"github.com/faas-gpu/faas-gpu/cachemgr/api/tensor"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine"
 	"github.com/faas-gpu/faas-gpu/cachemgr/engine/enginetest"
+	"github.com/faas-gpu/faas-gpu/internal/testlibs"
 	"github.com/faas-gpu/faas-gpu/stack/modelgen"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// libraryPath is where the Makefile puts the library, unless ONNXRUNTIME_LIB
-// names another.
-func libraryPath(t testing.TB) string {
-	t.Helper()
-	path := os.Getenv("ONNXRUNTIME_LIB")
-	if path == "" {
-		path = "../../../.build/onnxruntime/libonnxruntime.so"
-	}
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("no ONNX Runtime (stack/deps/onnxruntime.sh .build/onnxruntime installs it): %v", err)
-	}
-	return path
-}
-
 func newEngine(t testing.TB, o Options) *Engine {
 	t.Helper()
-	o.Library = libraryPath(t)
+	o.Library = testlibs.ONNXRuntime(t)
 	e, err := New(o)
 	if err != nil {
 		t.Fatal(err)
